@@ -1,0 +1,148 @@
+"""What the controller needs of the outside world. Every method is synchronous and says how long it may block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from controller.core.model import Address as Address  # used by the adapters' constructors
+from controller.core.model import Container, GatewayPlan, PoolName, ProbeHistory, ProbeTarget, ReplicaId, Term
+
+
+class Clock(Protocol):
+    """The only source of time."""
+
+    def now(self) -> datetime:
+        """Current time, timezone-aware UTC."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One element of an instant vector. NaN never comes through: it is left out."""
+
+    labels: Mapping[str, str]
+    value: float
+    at: datetime
+
+
+class MetricSource(Protocol):
+    """Reads metrics."""
+
+    def query(self, promql: str) -> tuple[Sample, ...]:
+        """Evaluate an instant query. Blocks for at most 1 s.
+
+        Raises:
+            MetricsUnavailable: no answer in time, or an error as the answer.
+        """
+        ...
+
+
+class Prober(Protocol):
+    """Probes replicas over HTTP, each at its own fixed interval, in the background."""
+
+    def probe(self, targets: Sequence[ProbeTarget]) -> Mapping[ReplicaId, ProbeHistory]:
+        """The newest result of every target, and from now on probe exactly these.
+
+        Blocks only while a target is new, until it was probed once: at most the probe's time-out.
+        A target whose address changed is new.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop probing. Idempotent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSpec:
+    """What to start. `spec_hash` is made of everything that, changed, needs a new replica."""
+
+    replica: ReplicaId
+    pool: PoolName
+    model: str
+    engine: str  # "llamacpp"
+    image: str  # unused by the process runtime
+    checkpoint: str  # absolute path on the node; its folder is mounted read-only
+    spec_hash: str
+    slots: int  # requests that the engine computes at once
+    context_tokens: int  # of each slot
+    threads: int
+    drain_timeout_s: float
+
+
+class ContainerRuntime(Protocol):
+    """Starts and stops replicas on one node.
+
+    Every method raises `RuntimeUnavailable` when the engine cannot be reached in time (the next tick tries
+    again) and `RuntimeRejected` when it says that the request can never work.
+    """
+
+    def list_replicas(self) -> tuple[Container, ...]:
+        """Every replica of this installation, stopped ones too. Blocks for at most 5 s."""
+        ...
+
+    def start_replica(self, spec: ReplicaSpec) -> None:
+        """Create and start. Idempotent: a replica of that name that runs already is success. Blocks for at most 20 s.
+
+        Nothing is left behind when it raises.
+        """
+        ...
+
+    def terminate_replica(self, replica: ReplicaId) -> None:
+        """Send SIGTERM and return at once; the launcher finishes what is in flight. One that is gone is success."""
+        ...
+
+    def remove_replica(self, replica: ReplicaId) -> None:
+        """Kill if it still runs (paused too), then remove every trace. One that is gone is success. At most 10 s."""
+        ...
+
+    def watch(self, on_event: Callable[[], None]) -> None:
+        """Call `on_event` soon after any replica starts, stops or dies, from another thread, until `close`."""
+        ...
+
+    def close(self) -> None:
+        """Stop watching. Replicas go on. Idempotent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayState:
+    """What nginx runs (`applied`), and when a plan that had to wait may be applied (None: nothing waits)."""
+
+    applied: GatewayPlan
+    retry_at: datetime | None = None
+
+
+class Gateway(Protocol):
+    """nginx in front of the replicas."""
+
+    def state(self) -> GatewayState:
+        """The plan that nginx runs. Does not block."""
+        ...
+
+    def apply(self, plan: GatewayPlan) -> GatewayState:
+        """Make nginx run `plan`; equal plans do nothing. Blocks for at most 5 s.
+
+        Reloads are coalesced: sooner than 2 s after the last one nothing is done and `retry_at` says when to
+        come again.
+
+        Raises:
+            GatewayRejected: nginx refused it (its words are in the message); the old configuration still serves.
+            GatewayUnavailable: nginx did not take it in time; the old file is back in place.
+        """
+        ...
+
+
+class Lease(Protocol):
+    """Who may act. A term is a fencing token: it only grows."""
+
+    def acquire(self) -> Term:
+        """Take the lead with a new term. Blocks for at most 5 s.
+
+        Raises:
+            LostLease: another controller runs and holds it.
+        """
+        ...
