@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from controller.core.model import Address as Address  # used by the adapters' constructors
+from controller.core.decision import Decision, Memory, Plan
+from controller.core.event import Event
 from controller.core.model import Container, GatewayPlan, PoolName, ProbeHistory, ProbeTarget, ReplicaId, Term
 
 
@@ -71,6 +72,21 @@ class ReplicaSpec:
     context_tokens: int  # of each slot
     threads: int
     drain_timeout_s: float
+
+    def environment(self) -> dict[str, str]:
+        """What the launcher is told. Where it listens is up to the runtime."""
+        return {
+            "STOKER_POOL": self.pool,
+            "STOKER_REPLICA": self.replica,
+            "STOKER_SPEC_HASH": self.spec_hash,
+            "STOKER_MODEL": self.model,
+            "STOKER_ENGINE": self.engine,
+            "STOKER_CHECKPOINT": self.checkpoint,
+            "STOKER_SLOTS": str(self.slots),
+            "STOKER_CONTEXT_TOKENS": str(self.context_tokens),
+            "STOKER_THREADS": str(self.threads),
+            "STOKER_DRAIN_TIMEOUT_S": f"{self.drain_timeout_s:g}",
+        }
 
 
 class ContainerRuntime(Protocol):
@@ -145,4 +161,81 @@ class Lease(Protocol):
         Raises:
             LostLease: another controller runs and holds it.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A decision in the ledger. `outcome` is None until it was carried out: "done", or the error's sentence."""
+
+    id: int
+    at: datetime
+    tick: int
+    term: Term
+    decision: Decision
+    outcome: str | None = None
+
+
+class StateStore(Protocol):
+    """What is wanted and why. Every write is fenced by the term. Blocks for at most 5 s (a locked database)."""
+
+    def load(self) -> Memory:
+        """What the last `save` remembered. Empty where nothing was ever saved."""
+        ...
+
+    def save(self, plan: Plan, *, tick: int, term: Term, at: datetime) -> tuple[int, ...]:
+        """Record the decisions and the memory in one transaction; the decisions' ids, in their order.
+
+        Raises:
+            LostLease: a newer term exists; nothing was written.
+        """
+        ...
+
+    def finish(self, outcomes: Mapping[int, str], memory: Memory, *, term: Term) -> None:
+        """Write how decisions ended, and the memory after that. Raises `LostLease` like `save`."""
+        ...
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Add to the events."""
+        ...
+
+    def decisions(self, *, limit: int, pool: PoolName | None = None) -> tuple[Recorded, ...]:
+        """The newest decisions, newest first."""
+        ...
+
+    def events(self, *, limit: int) -> tuple[Event, ...]:
+        """The newest events, newest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TickReport:
+    """What a tick did, for the controller's own metrics."""
+
+    at: datetime
+    seconds: float
+    failed: bool
+    desired: Mapping[PoolName, int]
+    states: Mapping[tuple[PoolName, str], int]  # replicas by pool and state
+    unknown: tuple[str, ...]  # sources that could not be read
+    changed_gateway: bool
+
+
+class EventSink(Protocol):
+    """Tells people and Prometheus. Never blocks on them and never raises."""
+
+    def emit(self, events: Sequence[Event]) -> None:
+        """One log line and one count for each; an unchanged failure repeats its line once a minute, with its count."""
+        ...
+
+    def report(self, report: TickReport) -> None:
+        """Set the controller's own metrics."""
+        ...
+
+
+class TargetWriter(Protocol):
+    """Tells Prometheus whom to scrape."""
+
+    def write(self, containers: Sequence[Container]) -> None:
+        """These replicas, no others. Equal lists do nothing. Blocks for a file's writing."""
         ...

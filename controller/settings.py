@@ -128,6 +128,8 @@ class PoolSettings(_Section):
         )
         health = HealthPolicy(
             failures=self.health.failures,
+            probe_interval=self.health.probe_interval,
+            probe_timeout=self.health.probe_timeout,
             cold_start_deadline=self.health.cold_start_deadline,
             drain_timeout=self.health.drain_timeout,
         )

@@ -96,6 +96,8 @@ class ProbeTarget:
     replica: ReplicaId
     address: Address
     path: str = "/status"
+    interval_s: float = 1.0
+    timeout_s: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,8 @@ class HealthPolicy:
     """When a replica is out, and how long each step may take."""
 
     failures: int = 3  # probes in a row
+    probe_interval: timedelta = timedelta(seconds=1)
+    probe_timeout: timedelta = timedelta(seconds=1)
     cold_start_deadline: timedelta = timedelta(seconds=300)
     drain_timeout: timedelta = timedelta(seconds=30)
     backoff_base: timedelta = timedelta(seconds=10)  # after n failed starts in a row: base * 2^(n-1), at most the cap

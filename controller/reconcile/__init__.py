@@ -1,0 +1,1 @@
+"""The loop: observe -> plan -> record -> act -> report, over and over, one tick at a time."""

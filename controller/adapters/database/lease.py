@@ -1,0 +1,44 @@
+"""FileLease: one controller per state directory."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from pathlib import Path
+
+from controller.adapters.database.store import SqlStore
+from controller.core.errors import LostLease
+from controller.core.model import Term
+
+_LOCK_TIMEOUT_S = 5.0
+_RETRY_S = 0.1
+
+
+class FileLease:
+    """The kernel's lock on a file, which a kill -9 gives back, and a new term."""
+
+    def __init__(self, path: Path, store: SqlStore) -> None:
+        self._path, self._store = path, store
+        self._file: int | None = None
+
+    def acquire(self) -> Term:
+        """See `Lease.acquire`."""
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        waited = threading.Event()
+        for _ in range(int(_LOCK_TIMEOUT_S / _RETRY_S)):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waited.wait(_RETRY_S)
+                continue
+            self._file = file
+            return self._store.take_term()
+        os.close(file)
+        raise LostLease(f"another controller runs on {self._path.parent}; stop it first")
+
+    def release(self) -> None:
+        """Let the next one in at once."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None

@@ -1,0 +1,188 @@
+"""SqlStore: the decision ledger and the memory.
+
+Each write checks the term in its own transaction. The memory is kept beside the database, because this process is
+its only writer as long as its term is the newest; a tick that changes nothing writes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, delete, event
+from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlmodel import Session, SQLModel, col, create_engine, select
+
+from controller.adapters.database.tables import (
+    DecisionRow,
+    EventRow,
+    PoolRow,
+    ReplicaRow,
+    TermRow,
+    decision_row,
+    event_row,
+    pool_row,
+    read_decision,
+    read_event,
+    read_pool,
+    read_replica,
+    replica_row,
+)
+from controller.core.decision import Memory, Plan
+from controller.core.errors import LostLease
+from controller.core.event import Event
+from controller.core.model import PoolMemory, PoolName, ReplicaId, ReplicaMemory, Term
+from controller.ports import Recorded
+
+_KEEP = 20_000  # rows of the ledger, and of the events
+_PRUNE_EVERY = 500
+
+
+class SqlStore:
+    """The decision ledger and the memory. A file that is no database is put aside and begun anew (`put_aside`)."""
+
+    def __init__(self, path: Path) -> None:
+        self.put_aside: Path | None = None
+        try:
+            self._engine = _open(path)
+        except OperationalError:
+            raise  # no space, no permission: not the file's contents
+        except DatabaseError:
+            self.put_aside = path.with_suffix(".broken")
+            os.replace(path, self.put_aside)
+            self._engine = _open(path)
+        self._memory: Memory | None = None
+
+    def take_term(self) -> Term:
+        """The next term; every older one is fenced off from now on."""
+        with Session(self._engine) as session:
+            row = session.get(TermRow, 1) or TermRow(term=0)
+            row.term += 1
+            term = row.term
+            session.add(row)
+            session.commit()
+        self._memory = None
+        return Term(term)
+
+    def load(self) -> Memory:
+        """See `StateStore.load`."""
+        if self._memory is None:
+            with Session(self._engine) as session:
+                pools = {PoolName(row.pool): read_pool(row) for row in session.exec(select(PoolRow))}
+                replicas = {ReplicaId(row.replica): read_replica(row) for row in session.exec(select(ReplicaRow))}
+            self._memory = Memory(pools, replicas)
+        return self._memory
+
+    def save(self, plan: Plan, *, tick: int, term: Term, at: datetime) -> tuple[int, ...]:
+        """See `StateStore.save`."""
+        if not plan.decisions and _durable(plan.memory) == _durable(self.load()):
+            self._memory = plan.memory
+            return ()
+        rows = [decision_row(decision, tick, term, at) for decision in plan.decisions]
+        with Session(self._engine) as session:
+            _fence(session, term)
+            session.add_all(rows)
+            session.flush()
+            ids = tuple(row.id for row in rows if row.id is not None)
+            _write_memory(session, self.load(), plan.memory)
+            _prune(session, DecisionRow, ids)
+            session.commit()
+        self._memory = plan.memory
+        return ids
+
+    def finish(self, outcomes: Mapping[int, str], memory: Memory, *, term: Term) -> None:
+        """See `StateStore.finish`."""
+        with Session(self._engine) as session:
+            _fence(session, term)
+            for number, outcome in outcomes.items():
+                row = session.get(DecisionRow, number)
+                if row is not None:
+                    row.outcome = outcome
+                    session.add(row)
+            _write_memory(session, self.load(), memory)
+            session.commit()
+        self._memory = memory
+
+    def append(self, events: Sequence[Event]) -> None:
+        """See `StateStore.append`."""
+        rows = [event_row(item) for item in events]
+        with Session(self._engine) as session:
+            session.add_all(rows)
+            session.flush()
+            _prune(session, EventRow, tuple(row.id for row in rows if row.id is not None))
+            session.commit()
+
+    def decisions(self, *, limit: int, pool: PoolName | None = None) -> tuple[Recorded, ...]:
+        """See `StateStore.decisions`."""
+        query = select(DecisionRow).order_by(col(DecisionRow.id).desc()).limit(limit)
+        if pool is not None:
+            query = query.where(DecisionRow.pool == pool)
+        with Session(self._engine) as session:
+            return tuple(read_decision(row) for row in session.exec(query))
+
+    def events(self, *, limit: int) -> tuple[Event, ...]:
+        """See `StateStore.events`."""
+        query = select(EventRow).order_by(col(EventRow.id).desc()).limit(limit)
+        with Session(self._engine) as session:
+            return tuple(read_event(row) for row in session.exec(query))
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+
+def _open(path: Path) -> Engine:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 5, "isolation_level": None})
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _: Any) -> None:
+        # WAL and NORMAL: no decision is lost when the process dies, and a write costs no fsync of its own.
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        # The term is read and the rows are written under one lock, so nobody takes the lead in between.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    try:
+        SQLModel.metadata.create_all(engine)
+    except DatabaseError:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _fence(session: Session, term: Term) -> None:
+    row = session.get(TermRow, 1)
+    if row is None or row.term != term:
+        raise LostLease(f"term {term} is over, {row.term if row else 'none'} is the newest: a newer controller leads")
+
+
+def _durable(memory: Memory) -> tuple[dict[PoolName, PoolMemory], dict[ReplicaId, ReplicaMemory]]:
+    """What is worth a write: the history of recommendations is rebuilt by watching, on purpose."""
+    pools = {name: replace(pool, recommended=(), history_since=None) for name, pool in memory.pools.items()}
+    return pools, dict(memory.replicas)
+
+
+def _write_memory(session: Session, before: Memory, after: Memory) -> None:
+    for name in set(before.pools) - set(after.pools):
+        session.exec(delete(PoolRow).where(col(PoolRow.pool) == name))
+    for replica in set(before.replicas) - set(after.replicas):
+        session.exec(delete(ReplicaRow).where(col(ReplicaRow.replica) == replica))
+    for name, pool in after.pools.items():
+        if before.pools.get(name) != pool:
+            session.merge(pool_row(pool))
+    for replica, known in after.replicas.items():
+        if before.replicas.get(replica) != known:
+            session.merge(replica_row(known))
+
+
+def _prune(session: Session, table: type[DecisionRow] | type[EventRow], ids: Sequence[int]) -> None:
+    if any(number % _PRUNE_EVERY == 0 for number in ids):
+        session.exec(delete(table).where(col(table.id) <= max(ids) - _KEEP))

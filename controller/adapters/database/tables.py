@@ -1,0 +1,199 @@
+"""The tables, and rows to values and back."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from sqlmodel import Field, SQLModel
+
+from controller.core.decision import (
+    Decision,
+    DrainReplica,
+    Reason,
+    ReasonCode,
+    RemoveReplica,
+    ScalePool,
+    StartReplica,
+    TerminateReplica,
+)
+from controller.core.event import Event
+from controller.core.model import PoolMemory, PoolName, ReplicaId, ReplicaMemory, ReplicaState, Term
+from controller.ports import Recorded
+
+_KINDS = {kind.kind: kind for kind in (StartReplica, DrainReplica, TerminateReplica, RemoveReplica)}
+
+
+class TermRow(SQLModel, table=True):
+    """The newest term, in its only row."""
+
+    __tablename__ = "term"
+    id: int = Field(default=1, primary_key=True)
+    term: int
+
+
+class PoolRow(SQLModel, table=True):
+    """What is remembered of a pool."""
+
+    __tablename__ = "pools"
+    pool: str = Field(primary_key=True)
+    desired: int
+    next_ordinal: int
+    start_failures: int
+    last_start_failure_at: str | None
+
+
+class ReplicaRow(SQLModel, table=True):
+    """What is remembered of a replica."""
+
+    __tablename__ = "replicas"
+    replica: str = Field(primary_key=True)
+    pool: str
+    state: str
+    since: str
+    created_at: str
+    ready_at: str | None
+    terminated_at: str | None
+    why: str
+
+
+class DecisionRow(SQLModel, table=True):
+    """One line of the ledger."""
+
+    __tablename__ = "decisions"
+    id: int | None = Field(default=None, primary_key=True)
+    at: str
+    tick: int
+    term: int
+    kind: str
+    pool: str = Field(index=True)
+    replica: str | None
+    current: int | None
+    desired: int | None
+    reasons: str
+    outcome: str | None = None
+
+
+class EventRow(SQLModel, table=True):
+    """One thing that happened."""
+
+    __tablename__ = "events"
+    id: int | None = Field(default=None, primary_key=True)
+    at: str
+    tick: int
+    term: int
+    event: str
+    subject: str
+    reason: str
+    message: str
+    numbers: str
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else _text(at)
+
+
+def _text(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat()
+
+
+def _when(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def pool_row(pool: PoolMemory) -> PoolRow:
+    """A pool as a row."""
+    failed_at = _iso(pool.last_start_failure_at)
+    return PoolRow(
+        pool=pool.pool,
+        desired=pool.desired,
+        next_ordinal=pool.next_ordinal,
+        start_failures=pool.start_failures,
+        last_start_failure_at=failed_at,
+    )
+
+
+def read_pool(row: PoolRow) -> PoolMemory:
+    """A row as a pool; its history of recommendations is begun anew."""
+    failed_at = _when(row.last_start_failure_at)
+    return PoolMemory(PoolName(row.pool), row.desired, row.next_ordinal, row.start_failures, failed_at)
+
+
+def replica_row(known: ReplicaMemory) -> ReplicaRow:
+    """A replica as a row."""
+    return ReplicaRow(
+        replica=known.replica,
+        pool=known.pool,
+        state=known.state.value,
+        since=_text(known.since),
+        created_at=_text(known.created_at),
+        ready_at=_iso(known.ready_at),
+        terminated_at=_iso(known.terminated_at),
+        why=known.why,
+    )
+
+
+def read_replica(row: ReplicaRow) -> ReplicaMemory:
+    """A row as a replica."""
+    return ReplicaMemory(
+        ReplicaId(row.replica),
+        PoolName(row.pool),
+        ReplicaState(row.state),
+        datetime.fromisoformat(row.since),
+        datetime.fromisoformat(row.created_at),
+        _when(row.ready_at),
+        _when(row.terminated_at),
+        row.why,
+    )
+
+
+def decision_row(decision: Decision, tick: int, term: Term, at: datetime) -> DecisionRow:
+    """A decision as a row, its outcome still open."""
+    reasons = [
+        {"code": reason.code.value, "text": reason.text, "numbers": dict(reason.numbers)} for reason in decision.reasons
+    ]
+    scale = decision if isinstance(decision, ScalePool) else None
+    return DecisionRow(
+        at=_text(at),
+        tick=tick,
+        term=term,
+        kind=decision.kind,
+        pool=decision.pool,
+        replica=None if isinstance(decision, ScalePool) else decision.replica,
+        current=scale.current if scale else None,
+        desired=scale.desired if scale else None,
+        reasons=json.dumps(reasons),
+    )
+
+
+def read_decision(row: DecisionRow) -> Recorded:
+    """A row as a decision with its outcome."""
+    reasons = tuple(Reason(ReasonCode(step["code"]), step["text"], step["numbers"]) for step in json.loads(row.reasons))
+    pool = PoolName(row.pool)
+    decision: Decision
+    if row.kind == ScalePool.kind:
+        decision = ScalePool(pool, row.current or 0, row.desired or 0, reasons)
+    else:
+        decision = _KINDS[row.kind](pool, ReplicaId(row.replica or ""), reasons)
+    at = datetime.fromisoformat(row.at)
+    return Recorded(row.id or 0, at, row.tick, Term(row.term), decision, row.outcome)
+
+
+def event_row(item: Event) -> EventRow:
+    """An event as a row."""
+    return EventRow(
+        at=_text(item.at),
+        tick=item.tick,
+        term=item.term,
+        event=item.event,
+        subject=item.subject,
+        reason=item.reason,
+        message=item.message,
+        numbers=json.dumps(dict(item.numbers)),
+    )
+
+
+def read_event(row: EventRow) -> Event:
+    """A row as an event."""
+    at, numbers = datetime.fromisoformat(row.at), json.loads(row.numbers)
+    return Event(at, row.event, row.subject, row.reason, row.message, numbers, row.tick, row.term)

@@ -1,0 +1,214 @@
+"""ContainerRuntime on one Docker engine. Labels on the containers are the truth about what exists.
+
+One list call a tick gives everything, ports included; `stats` and `inspect` are far too slow for that.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, NotFound
+from docker.types import LogConfig
+
+from controller.core.errors import RuntimeRejected, RuntimeUnavailable
+from controller.core.model import Address, Container, ContainerState, NodeName, PoolName, ReplicaId
+from controller.ports import ReplicaSpec
+
+ENGINE_PORT, LAUNCHER_PORT = 8000, 9000  # inside the container
+_LIST_TIMEOUT_S, _CHANGE_TIMEOUT_S = 5, 20
+_RECONNECT_S = 1.0
+_EXITED = re.compile(r"Exited \((\d+)\)")
+_INSTANCE, _POOL, _REPLICA, _SPEC_HASH = "stoker.instance", "stoker.pool", "stoker.replica", "stoker.spec_hash"
+_EVENTS = ["start", "die", "destroy", "pause", "unpause"]
+
+
+@dataclass(frozen=True, slots=True)
+class DockerNode:
+    """Which engine, under which name, and at which address its published ports are reached."""
+
+    url: str
+    name: NodeName = NodeName("local")
+    host: str = "127.0.0.1"
+
+
+class DockerRuntime:
+    """The replicas of one installation (`instance`) on one engine; other containers are never touched."""
+
+    def __init__(self, node: DockerNode, instance: str) -> None:
+        self._node, self._instance = node, instance
+        # Two clients: a start that takes its time must not lend its long time-out to the list.
+        self._lists = docker.DockerClient(base_url=node.url, timeout=_LIST_TIMEOUT_S)
+        self._changes = docker.DockerClient(base_url=node.url, timeout=_CHANGE_TIMEOUT_S)
+        self._closing = threading.Event()
+
+    def list_replicas(self) -> tuple[Container, ...]:
+        """See `ContainerRuntime.list_replicas`."""
+        with _translated():
+            found = self._lists.api.containers(all=True, filters={"label": f"{_INSTANCE}={self._instance}"})
+        return tuple(read_container(item, self._node) for item in found)
+
+    def start_replica(self, spec: ReplicaSpec) -> None:
+        """See `ContainerRuntime.start_replica`."""
+        name = self._name(spec.replica)
+        with _translated():
+            if self._is_running(name):
+                return
+            self._remove(name)  # of a start that was cut off half-way
+            self._changes.api.create_container(**self._recipe(spec, name))
+            try:
+                self._changes.api.start(name)
+            except (DockerException, requests.RequestException):
+                self._remove(name)
+                raise
+
+    def terminate_replica(self, replica: ReplicaId) -> None:
+        """See `ContainerRuntime.terminate_replica`."""
+        with _translated():
+            try:
+                self._changes.api.kill(self._name(replica), "SIGTERM")
+            except APIError as error:
+                if error.status_code not in (404, 409):  # gone, or not running
+                    raise
+
+    def remove_replica(self, replica: ReplicaId) -> None:
+        """See `ContainerRuntime.remove_replica`."""
+        with _translated():
+            self._remove(self._name(replica))
+
+    def remove_all(self) -> int:
+        """Remove every replica of this installation; how many there were. Blocks for up to 10 s each."""
+        replicas = self.list_replicas()
+        for container in replicas:
+            self.remove_replica(container.replica)
+        return len(replicas)
+
+    def watch(self, on_event: Callable[[], None]) -> None:
+        """See `ContainerRuntime.watch`.
+
+        The stream has no time-out of its own. Where it hangs, ticks at their usual interval still see everything.
+        """
+        threading.Thread(target=self._follow, args=(on_event,), name="docker-events", daemon=True).start()
+
+    def close(self) -> None:
+        """See `ContainerRuntime.close`."""
+        self._closing.set()
+        self._lists.close()
+        self._changes.close()
+
+    def _follow(self, on_event: Callable[[], None]) -> None:
+        client = docker.DockerClient(base_url=self._node.url, timeout=_LIST_TIMEOUT_S)
+        filters = {"label": f"{_INSTANCE}={self._instance}", "type": "container", "event": _EVENTS}
+        while not self._closing.is_set():
+            try:
+                for _ in client.api.events(filters=filters):
+                    if self._closing.is_set():
+                        break
+                    on_event()
+            except (DockerException, requests.RequestException, OSError):
+                on_event()  # the engine went away: let a tick see it
+            self._closing.wait(_RECONNECT_S)
+        client.close()
+
+    def _is_running(self, name: str) -> bool:
+        try:
+            found = self._changes.api.inspect_container(name)
+        except NotFound:
+            return False
+        if found["Config"]["Labels"].get(_INSTANCE) != self._instance:
+            raise RuntimeRejected(f"the container {name} exists and is not ours; remove or rename it")
+        return bool(found["State"]["Running"])
+
+    def _remove(self, name: str) -> None:
+        try:
+            self._changes.api.remove_container(name, force=True, v=True)
+        except NotFound:
+            return
+        except APIError as error:
+            if error.status_code != 409 or "already in progress" not in str(error.explanation):
+                raise
+
+    def _name(self, replica: ReplicaId) -> str:
+        return f"stoker-{self._instance}-{replica}"
+
+    def _recipe(self, spec: ReplicaSpec, name: str) -> dict[str, Any]:
+        """What the engine is told. The checkpoints are mounted where they lie on the node, read-only.
+
+        The process in it gets nothing that it does not need: no capability, no new privilege, no writable file
+        but /tmp.
+        """
+        folder = str(PurePosixPath(spec.checkpoint).parent)
+        ports: dict[int | str, Any] = dict.fromkeys((ENGINE_PORT, LAUNCHER_PORT), (self._node.host, None))
+        host = self._changes.api.create_host_config(
+            binds={folder: {"bind": folder, "mode": "ro"}},
+            port_bindings=ports,
+            read_only=True,
+            tmpfs={"/tmp": "size=64m"},
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            log_config=LogConfig(type="json-file", config={"max-size": "5m", "max-file": "2"}),
+        )
+        labels = {
+            _INSTANCE: self._instance,
+            _POOL: spec.pool,
+            _REPLICA: spec.replica,
+            _SPEC_HASH: spec.spec_hash,
+        }
+        return {
+            "image": spec.image,
+            "name": name,
+            "environment": spec.environment(),
+            "labels": labels,
+            "ports": list(ports),
+            "host_config": host,
+        }
+
+
+def read_container(item: Mapping[str, Any], node: DockerNode) -> Container:
+    """One element of the engine's list -> Container."""
+    labels = item["Labels"]
+    status = str(item.get("Status", ""))
+    exited = _EXITED.match(status)
+    ports = {port["PrivatePort"]: port["PublicPort"] for port in item.get("Ports") or () if "PublicPort" in port}
+    return Container(
+        replica=ReplicaId(labels.get(_REPLICA, "")),
+        pool=PoolName(labels.get(_POOL, "")),
+        node=node.name,
+        spec_hash=labels.get(_SPEC_HASH, ""),
+        state=_state(str(item["State"])),
+        created_at=datetime.fromtimestamp(item["Created"], tz=UTC),
+        engine=_address(node, ports.get(ENGINE_PORT)),
+        launcher=_address(node, ports.get(LAUNCHER_PORT)),
+        exit_code=int(exited[1]) if exited else None,
+        detail=status,
+    )
+
+
+def _state(said: str) -> ContainerState:
+    if said in ("running", "paused", "restarting"):
+        return ContainerState.RUNNING
+    return ContainerState.CREATED if said == "created" else ContainerState.EXITED
+
+
+def _address(node: DockerNode, port: int | None) -> Address | None:
+    return None if port is None else Address(node.host, port)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The SDK's errors in our two words."""
+    try:
+        yield
+    except APIError as error:
+        words = str(error.explanation or error).strip()
+        raise RuntimeRejected(f"the Docker engine refused: {words}") from error
+    except (DockerException, requests.RequestException) as error:
+        raise RuntimeUnavailable(f"the Docker engine gave no answer: {type(error).__name__}") from error

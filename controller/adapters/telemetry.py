@@ -1,0 +1,104 @@
+"""EventSink: one logfmt line on standard error and one count for each event; and the controller's own metrics."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TextIO
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.process_collector import ProcessCollector
+
+from controller.core.event import Event
+from controller.ports import TickReport
+
+_REPEAT = timedelta(minutes=1)
+_TICK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(slots=True)
+class _Repeated:
+    """A failure that was told already: when, and how often it came since."""
+
+    told_at: datetime
+    since: int = 0
+
+
+class Telemetry:
+    """See `EventSink`. `registry` is what /metrics shows."""
+
+    def __init__(self, stream: TextIO = sys.stderr) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._failures: dict[tuple[str, str, str, str], _Repeated] = {}
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._events = Counter(
+            "stoker_controller_events", "What happened.", ["event", "reason"], registry=self.registry
+        )
+        self._ticks = Histogram(
+            "stoker_controller_tick_seconds", "How long a tick took.", buckets=_TICK_BUCKETS, registry=self.registry
+        )
+        self._failed = Counter(
+            "stoker_controller_ticks_failed", "Ticks that ended in an error.", registry=self.registry
+        )
+        self._last = Gauge(
+            "stoker_controller_last_tick_timestamp_seconds", "When the last tick ended well.", registry=self.registry
+        )
+        self._reloads = Counter(
+            "stoker_controller_gateway_reloads", "Configurations that nginx took.", registry=self.registry
+        )
+        self._desired = Gauge(
+            "stoker_pool_desired_replicas", "Replicas that the pool is to have.", ["pool"], registry=self.registry
+        )
+        self._replicas = Gauge("stoker_pool_replicas", "Replicas by state.", ["pool", "state"], registry=self.registry)
+        self._unknown = Gauge(
+            "stoker_controller_source_unknown",
+            "1 for a source that gave no answer.",
+            ["source"],
+            registry=self.registry,
+        )
+
+    def emit(self, events: Sequence[Event]) -> None:
+        """See `EventSink.emit`."""
+        for event in events:
+            self._events.labels(event.event, event.reason).inc()
+            line = self._line(event)
+            if line is not None:
+                print(line, file=self._stream, flush=True)  # noqa: T201 - this is the log
+
+    def report(self, report: TickReport) -> None:
+        """See `EventSink.report`."""
+        self._ticks.observe(report.seconds)
+        if report.failed:
+            self._failed.inc()
+        else:
+            self._last.set(report.at.timestamp())
+        if report.changed_gateway:
+            self._reloads.inc()
+        for gauge in (self._desired, self._replicas, self._unknown):
+            gauge.clear()
+        for pool, desired in report.desired.items():
+            self._desired.labels(pool).set(desired)
+        for (pool, state), count in report.states.items():
+            self._replicas.labels(pool, state).set(count)
+        for source in report.unknown:
+            self._unknown.labels(source).set(1)
+
+    def _line(self, event: Event) -> str | None:
+        """The line to print, or None for a failure that was told less than a minute ago."""
+        if not event.event.endswith("_failed"):
+            return event.line()
+        key = (event.event, event.subject, event.reason, event.message)
+        with self._lock:
+            known = self._failures.get(key)
+            if known is not None and event.at - known.told_at < _REPEAT:
+                known.since += 1
+                return None
+            if len(self._failures) > 1000:
+                self._failures.clear()
+            self._failures[key] = _Repeated(event.at)
+        return event.line() + (f" repeated={known.since}" if known is not None and known.since else "")

@@ -1,0 +1,92 @@
+"""Plan -> port calls, one outcome each. Every call is idempotent: a repeated, late or half-done tick does no harm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import assert_never
+
+from controller.core.decision import (
+    Decision,
+    DrainReplica,
+    Plan,
+    RemoveReplica,
+    ScalePool,
+    StartReplica,
+    TerminateReplica,
+)
+from controller.core.errors import GatewayRejected, GatewayUnavailable, PermanentError, TransientError
+from controller.core.model import GatewayPlan
+from controller.ports import GatewayState
+from controller.reconcile.parts import Parts
+
+DONE = "done"
+_AT_ONCE = 4  # calls to the runtime in parallel: a start takes a few tenths of a second, nearly all of it waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one decision ended. `error` is None when it was carried out."""
+
+    decision: Decision
+    error: Exception | None = None
+
+    @property
+    def text(self) -> str:
+        """For the ledger."""
+        return DONE if self.error is None else f"{type(self.error).__name__}: {self.error}"
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayOutcome:
+    """What became of the routes. `changed` says that nginx took a new configuration just now."""
+
+    state: GatewayState
+    changed: bool = False
+    error: Exception | None = None
+
+
+def apply_routes(parts: Parts, plan: GatewayPlan) -> GatewayOutcome:
+    """Bring the routes to nginx. Blocks for at most 5 s."""
+    before = parts.gateway.state()
+    try:
+        after = parts.gateway.apply(plan)
+    except (GatewayRejected, GatewayUnavailable) as error:
+        return GatewayOutcome(parts.gateway.state(), error=error)
+    return GatewayOutcome(after, changed=after.applied != before.applied)
+
+
+def carry_out(parts: Parts, plan: Plan) -> tuple[Outcome, ...]:
+    """Do what was decided, several at once, and wait for all; outcomes in the order of the decisions."""
+    if not plan.decisions:
+        return ()
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="act") as pool:
+        return tuple(pool.map(lambda decision: _attempt(parts, decision), plan.decisions))
+
+
+def _attempt(parts: Parts, decision: Decision) -> Outcome:
+    try:
+        _do(parts, decision)
+    except (TransientError, PermanentError) as error:
+        return Outcome(decision, error)
+    return Outcome(decision)
+
+
+def _do(parts: Parts, decision: Decision) -> None:
+    match decision:
+        case ScalePool() | DrainReplica():
+            pass  # what they want is in the memory and in the routes already
+        case StartReplica():
+            parts.runtime.start_replica(parts.spec_for(decision.pool, decision.replica))
+        case TerminateReplica():
+            parts.runtime.terminate_replica(decision.replica)
+        case RemoveReplica():
+            parts.runtime.remove_replica(decision.replica)
+        case _:
+            assert_never(decision)
+
+
+def failed_starts(outcomes: Sequence[Outcome]) -> list[StartReplica]:
+    """The starts that the runtime refused."""
+    return [outcome.decision for outcome in outcomes if outcome.error and isinstance(outcome.decision, StartReplica)]

@@ -1,0 +1,83 @@
+"""Decisions, changes and failures -> events, in the words that people read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from controller.core.decision import Decision, Reason, ScalePool, StateChange
+from controller.core.event import Event
+from controller.core.model import GatewayPlan
+from controller.reconcile.act import GatewayOutcome, Outcome
+
+_PAST = {
+    "start_replica": "replica_started",
+    "drain_replica": "replica_drained",
+    "terminate_replica": "replica_terminated",
+    "remove_replica": "replica_removed",
+}
+
+
+def stamp(events: Iterable[Event], tick: int, term: int) -> list[Event]:
+    """Tick and term, to join each event with everything else of that moment."""
+    return [replace(event, tick=tick, term=term) for event in events]
+
+
+def of_change(change: StateChange, at: datetime) -> Event:
+    """A replica's state."""
+    was = change.was.value if change.was else "unknown"
+    message = f"Was {was}, is {change.now.value}: {change.reason.text}."
+    subject = f"replica/{change.replica}"
+    return Event(at, f"replica_{change.now.value}", subject, change.reason.code, message, change.reason.numbers)
+
+
+def of_outcome(outcome: Outcome, at: datetime) -> Event:
+    """A decision that was carried out, or was not."""
+    decision = outcome.decision
+    subject = _subject(decision)
+    if outcome.error is not None:
+        message = f"{decision.kind} failed: {outcome.error}"
+        return Event(at, f"{decision.kind}_failed", subject, type(outcome.error).__name__, message)
+    reason = decision.reasons[-1]
+    numbers = {name: value for step in decision.reasons for name, value in step.numbers.items()}
+    if isinstance(decision, ScalePool):
+        numbers = {"from": decision.current, "to": decision.desired, **numbers}
+        message = f"Went from {decision.current} to {decision.desired}: {sentence(decision.reasons)}."
+        return Event(at, "pool_scaled", subject, reason.code, message, numbers)
+    return Event(at, _PAST[decision.kind], subject, reason.code, f"{sentence(decision.reasons)}.", numbers)
+
+
+def of_gateway(outcome: GatewayOutcome, plan: GatewayPlan, at: datetime) -> list[Event]:
+    """nginx took a new configuration, or refused it."""
+    if outcome.error is not None:
+        return [Event(at, "gateway_failed", "gateway", type(outcome.error).__name__, str(outcome.error))]
+    if not outcome.changed:
+        return []
+    routed = [
+        f"{routes.pool}: {', '.join(server.replica for server in routes.servers) or 'none'}" for routes in plan.pools
+    ]
+    numbers = {"servers": float(len(plan.replicas()))}
+    return [
+        Event(at, "gateway_reloaded", "gateway", "RoutesChanged", f"Sends requests to {'; '.join(routed)}.", numbers)
+    ]
+
+
+def of_sources(before: Sequence[str], now: Sequence[str], at: datetime) -> list[Event]:
+    """A source fell silent, or came back."""
+    lost = [
+        Event(at, "source_lost", f"source/{name}", "NoAnswer", "Gave no answer.") for name in now if name not in before
+    ]
+    back = [
+        Event(at, "source_back", f"source/{name}", "Answered", "Answers again.") for name in before if name not in now
+    ]
+    return lost + back
+
+
+def sentence(reasons: Sequence[Reason]) -> str:
+    """All steps in one line."""
+    return "; ".join(reason.text for reason in reasons)
+
+
+def _subject(decision: Decision) -> str:
+    return f"pool/{decision.pool}" if isinstance(decision, ScalePool) else f"replica/{decision.replica}"

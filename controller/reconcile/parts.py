@@ -1,0 +1,36 @@
+"""The ports that a tick works with, in one value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from controller.core.model import PoolName, ReplicaId
+from controller.ports import (
+    Clock,
+    ContainerRuntime,
+    EventSink,
+    Gateway,
+    Lease,
+    MetricSource,
+    Prober,
+    ReplicaSpec,
+    StateStore,
+    TargetWriter,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything outside the core. `spec_for` says what a new replica of a pool is made of."""
+
+    clock: Clock
+    runtime: ContainerRuntime
+    prober: Prober
+    metrics: MetricSource
+    gateway: Gateway
+    store: StateStore
+    lease: Lease
+    sink: EventSink
+    targets: TargetWriter
+    spec_for: Callable[[PoolName, ReplicaId], ReplicaSpec]

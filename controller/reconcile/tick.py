@@ -1,0 +1,119 @@
+"""One tick: observe -> plan -> record -> act -> report.
+
+The only place that catches everything, and it counts. Nothing is carried out that was not recorded first, so after a
+crash anywhere in between the next controller finds either nothing begun or a decision with its reasons.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from controller.core.decision import Plan
+from controller.core.errors import LostLease
+from controller.core.event import Event
+from controller.core.model import PoolName, Snapshot, Term
+from controller.core.planner import after_failed_starts, plan
+from controller.core.policy import PoolPolicy
+from controller.ports import TickReport
+from controller.reconcile import act, narrate
+from controller.reconcile.observe import Observer
+from controller.reconcile.parts import Parts
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What a tick saw and wanted. `again_at`: come again then, sooner than usual; None: the interval will do."""
+
+    snapshot: Snapshot
+    plan: Plan
+    again_at: datetime | None = None
+
+
+class Ticker:
+    """Runs ticks, one at a time. `latest` is the last one that ended well, for those who only look."""
+
+    def __init__(self, parts: Parts, policies: Sequence[PoolPolicy]) -> None:
+        self._parts = parts
+        self._policies = tuple(policies)
+        self._observer = Observer(parts, policies)
+        self._number = 0
+        self._unknown: tuple[str, ...] = ()
+        self._term: Term | None = None
+        self.latest: Tick | None = None
+        self.lost_lease = False
+
+    def run(self) -> datetime | None:
+        """One tick; when to come again if sooner than usual. Never raises."""
+        self._number += 1
+        started = self._parts.clock.now()
+        changed, failed = False, False
+        try:
+            changed = self._tick(self._number)
+        except LostLease as error:
+            self.lost_lease = True
+            self._tell([Event(started, "lease_lost", "controller", "NewerTerm", str(error))])
+        except Exception as error:
+            failed = True
+            message = f"{type(error).__name__}: {error}"
+            self._tell([Event(started, "tick_failed", "tick", type(error).__name__, message)])
+        self._report(started, failed, changed)
+        return self.latest.again_at if self.latest and not failed else None
+
+    def _tick(self, number: int) -> bool:
+        """The eight steps; whether nginx took a new configuration."""
+        parts = self._parts
+        term = self._lead()
+        snapshot, sighting = self._observer.observe(number)
+        wanted = plan(snapshot, self._policies)
+        ids = parts.store.save(wanted, tick=number, term=term, at=snapshot.at)
+        parts.targets.write(sighting.containers)
+        routes = act.apply_routes(parts, wanted.gateway)
+        outcomes = act.carry_out(parts, wanted)
+        self._finish(wanted, dict(zip(ids, outcomes, strict=True)), term)
+        self._narrate(snapshot, wanted, outcomes, routes)
+        moved = routes.changed or any(outcome.error is None for outcome in outcomes)
+        again = parts.clock.now() if moved else routes.state.retry_at
+        self.latest = Tick(snapshot, wanted, again)
+        return routes.changed
+
+    def _lead(self) -> Term:
+        if self._term is None:
+            self._term = self._parts.lease.acquire()
+        return self._term
+
+    def _finish(self, wanted: Plan, outcomes: dict[int, act.Outcome], term: Term) -> None:
+        if not outcomes:
+            return
+        refused = {start.pool for start in act.failed_starts(tuple(outcomes.values()))}
+        memory = after_failed_starts(wanted.memory, refused, self._parts.clock.now())
+        texts = {number: outcome.text for number, outcome in outcomes.items()}
+        self._parts.store.finish(texts, memory, term=term)
+
+    def _narrate(
+        self, snapshot: Snapshot, wanted: Plan, outcomes: Sequence[act.Outcome], routes: act.GatewayOutcome
+    ) -> None:
+        at = snapshot.at
+        events = narrate.of_sources(self._unknown, snapshot.unknown, at)
+        events += [narrate.of_change(change, at) for change in wanted.changes]
+        events += narrate.of_gateway(routes, wanted.gateway, at)
+        events += [narrate.of_outcome(outcome, at) for outcome in outcomes]
+        self._unknown = snapshot.unknown
+        self._tell(events)
+        if events:
+            self._parts.store.append(narrate.stamp(events, self._number, self._term or Term(0)))
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        self._parts.sink.emit(narrate.stamp(events, self._number, self._term or Term(0)))
+
+    def _report(self, started: datetime, failed: bool, changed: bool) -> None:
+        now = self._parts.clock.now()
+        memory = self.latest.plan.memory if self.latest else None
+        desired = {pool: known.desired for pool, known in memory.pools.items()} if memory else {}
+        states: Counter[tuple[PoolName, str]] = Counter()
+        if memory:
+            states.update((known.pool, known.state.value) for known in memory.replicas.values())
+        seconds = (now - started).total_seconds()
+        self._parts.sink.report(TickReport(now, seconds, failed, desired, states, self._unknown, changed))
