@@ -3,7 +3,9 @@
 Pure: the same arguments, the same answer. The steps run in a fixed order; each may move the count and must then
 say why:
 
-    track_target -> hold_incomplete -> stabilize_down -> one_down_at_a_time -> clamp
+    track_target -> clamp -> hold_incomplete -> stabilize_down -> one_down_at_a_time -> clamp
+
+The bounds come early, so that the steps after them speak only of what can happen, and once more last, because they win.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ def decide_scale(view: PoolView, policy: ScalingPolicy, now: datetime) -> tuple[
 
     Without demand the count is held; floor and ceiling count even then.
     """
-    wanted = track_target(view, policy)
+    wanted = clamp(track_target(view, policy), policy)
     memory = remember(view.memory, wanted.replicas, policy, now)
     step = hold_incomplete(wanted, view)
     step = stabilize_down(step, memory, policy, now)

@@ -7,7 +7,7 @@ crash anywhere in between the next controller finds either nothing begun or a de
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -44,6 +44,13 @@ class Ticker:
         self._term: Term | None = None
         self.latest: Tick | None = None
         self.lost_lease = False
+        self.on_lost_lease: Callable[[], None] = lambda: None
+
+    def lead(self) -> Term:
+        """Take the lead, once. Raises `LostLease` where another controller runs."""
+        if self._term is None:
+            self._term = self._parts.lease.acquire()
+        return self._term
 
     def run(self) -> datetime | None:
         """One tick; when to come again if sooner than usual. Never raises."""
@@ -55,6 +62,7 @@ class Ticker:
         except LostLease as error:
             self.lost_lease = True
             self._tell([Event(started, "lease_lost", "controller", "NewerTerm", str(error))])
+            self.on_lost_lease()
         except Exception as error:
             failed = True
             message = f"{type(error).__name__}: {error}"
@@ -65,7 +73,7 @@ class Ticker:
     def _tick(self, number: int) -> bool:
         """The eight steps; whether nginx took a new configuration."""
         parts = self._parts
-        term = self._lead()
+        term = self.lead()
         snapshot, sighting = self._observer.observe(number)
         wanted = plan(snapshot, self._policies)
         ids = parts.store.save(wanted, tick=number, term=term, at=snapshot.at)
@@ -78,11 +86,6 @@ class Ticker:
         again = parts.clock.now() if moved else routes.state.retry_at
         self.latest = Tick(snapshot, wanted, again)
         return routes.changed
-
-    def _lead(self) -> Term:
-        if self._term is None:
-            self._term = self._parts.lease.acquire()
-        return self._term
 
     def _finish(self, wanted: Plan, outcomes: dict[int, act.Outcome], term: Term) -> None:
         if not outcomes:

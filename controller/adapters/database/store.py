@@ -79,7 +79,8 @@ class SqlStore:
 
     def save(self, plan: Plan, *, tick: int, term: Term, at: datetime) -> tuple[int, ...]:
         """See `StateStore.save`."""
-        if not plan.decisions and _durable(plan.memory) == _durable(self.load()):
+        before = self.load()
+        if not plan.decisions and _durable(plan.memory) == _durable(before):
             self._memory = plan.memory
             return ()
         rows = [decision_row(decision, tick, term, at) for decision in plan.decisions]
@@ -88,7 +89,7 @@ class SqlStore:
             session.add_all(rows)
             session.flush()
             ids = tuple(row.id for row in rows if row.id is not None)
-            _write_memory(session, self.load(), plan.memory)
+            _write_memory(session, before, plan.memory)
             _prune(session, DecisionRow, ids)
             session.commit()
         self._memory = plan.memory
@@ -96,6 +97,7 @@ class SqlStore:
 
     def finish(self, outcomes: Mapping[int, str], memory: Memory, *, term: Term) -> None:
         """See `StateStore.finish`."""
+        before = self.load()
         with Session(self._engine) as session:
             _fence(session, term)
             for number, outcome in outcomes.items():
@@ -103,7 +105,7 @@ class SqlStore:
                 if row is not None:
                     row.outcome = outcome
                     session.add(row)
-            _write_memory(session, self.load(), memory)
+            _write_memory(session, before, memory)
             session.commit()
         self._memory = memory
 

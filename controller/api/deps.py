@@ -1,0 +1,43 @@
+"""What the routes work with, and how they get it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from controller.core.decision import Plan
+from controller.core.model import NodeName, Snapshot
+from controller.core.policy import PoolPolicy
+from controller.ports import StateStore
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the last good tick saw and wanted."""
+
+    snapshot: Snapshot
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Everything that the API reads. `latest` is None before the first good tick; `metrics` is Prometheus's text."""
+
+    policies: Sequence[PoolPolicy]
+    nodes: Sequence[NodeName]
+    store: StateStore
+    latest: Callable[[], Seen | None]
+    healthy: Callable[[], bool]
+    metrics: Callable[[], bytes]
+
+
+def _sources(request: Request) -> Sources:
+    sources = request.app.state.sources
+    assert isinstance(sources, Sources)  # create_app put it there
+    return sources
+
+
+SourcesDep = Annotated[Sources, Depends(_sources)]

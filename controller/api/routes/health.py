@@ -1,0 +1,31 @@
+"""For supervisors, load balancers and Prometheus."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from controller.api.deps import SourcesDep
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/healthz")
+def healthz(sources: SourcesDep) -> PlainTextResponse:
+    """200 while ticks run, 503 once they stopped."""
+    ok = sources.healthy()
+    return PlainTextResponse("ok\n" if ok else "no tick has ended for too long\n", 200 if ok else 503)
+
+
+@router.get("/readyz")
+def readyz(sources: SourcesDep) -> PlainTextResponse:
+    """200 once the first tick ended well."""
+    ok = sources.latest() is not None
+    return PlainTextResponse("ok\n" if ok else "no tick has ended yet\n", 200 if ok else 503)
+
+
+@router.get("/metrics")
+def metrics(sources: SourcesDep) -> Response:
+    """The controller's own metrics."""
+    return Response(sources.metrics(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,46 @@
+"""/api/v1: what is, and what was decided."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from controller.api import views
+from controller.api.deps import SourcesDep
+from controller.api.schemas import DecisionOut, EventOut, NodeOut, PoolOut, ReplicaOut
+from controller.core.model import PoolName
+
+router = APIRouter(prefix="/api/v1")
+Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most, the newest first.")]
+
+
+@router.get("/pools")
+def pools(sources: SourcesDep) -> list[PoolOut]:
+    """Every configured pool."""
+    return views.pools_of(sources.latest(), sources.policies)
+
+
+@router.get("/replicas")
+def replicas(sources: SourcesDep) -> list[ReplicaOut]:
+    """Every replica that exists."""
+    return views.replicas_of(sources.latest())
+
+
+@router.get("/nodes")
+def nodes(sources: SourcesDep) -> list[NodeOut]:
+    """Every node."""
+    return views.nodes_of(sources.latest(), sources.nodes)
+
+
+@router.get("/decisions")
+def decisions(sources: SourcesDep, limit: Limit = 100, pool: str | None = None) -> list[DecisionOut]:
+    """The ledger."""
+    found = sources.store.decisions(limit=limit, pool=None if pool is None else PoolName(pool))
+    return [views.decision_of(item) for item in found]
+
+
+@router.get("/events")
+def events(sources: SourcesDep, limit: Limit = 100) -> list[EventOut]:
+    """What happened."""
+    return [views.event_of(item) for item in sources.store.events(limit=limit)]

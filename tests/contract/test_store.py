@@ -1,0 +1,161 @@
+"""StateStore and Lease: the same promises from memory and from SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from controller.adapters.database import FileLease, SqlStore
+from controller.core.decision import Memory, Plan, Reason, ReasonCode, ScalePool, StartReplica
+from controller.core.errors import LostLease
+from controller.core.event import Event
+from controller.core.model import GatewayPlan, PoolMemory, PoolName, ReplicaId, ReplicaState, Term
+from tests.fakes.clock import START
+from tests.fakes.store import FakeStore
+from tests.unit.core.build import POOL, memory
+
+Store = FakeStore | SqlStore
+
+
+@pytest.fixture(params=["fake", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "fake":
+        yield FakeStore()
+        return
+    real = SqlStore(tmp_path / "controller.db")
+    yield real
+    real.close()
+
+
+REASONS = (Reason(ReasonCode.ABOVE_TARGET, "20 in flight, target 4", {"in_flight": 20.0, "target": 4.0}),)
+MEMORY = Memory(
+    {POOL: PoolMemory(POOL, 5, 9, 2, START)},
+    {ReplicaId("llama-1"): memory("llama-1", ReplicaState.READY, why="a probe passed")},
+)
+PLAN = Plan(
+    (ScalePool(POOL, 3, 5, REASONS), StartReplica(POOL, ReplicaId("llama-4"), REASONS)), GatewayPlan(), MEMORY, ()
+)
+
+
+def test_an_empty_store_remembers_nothing(store: Store) -> None:
+    assert store.load() == Memory()
+    assert store.decisions(limit=10) == ()
+    assert store.events(limit=10) == ()
+
+
+def test_what_is_saved_comes_back_with_reasons_and_numbers(store: Store) -> None:
+    term = store.take_term()
+    ids = store.save(PLAN, tick=7, term=term, at=START)
+
+    newest, oldest = store.decisions(limit=10)
+    assert (oldest.id, newest.id) == ids
+    assert (oldest.decision, newest.decision) == PLAN.decisions
+    assert (newest.at, newest.tick, newest.term, newest.outcome) == (START, 7, term, None)
+    assert store.load() == MEMORY
+
+
+def test_outcomes_and_the_memory_after_them(store: Store) -> None:
+    term = store.take_term()
+    first, second = store.save(PLAN, tick=7, term=term, at=START)
+    after = replace(MEMORY, pools={POOL: replace(MEMORY.pools[POOL], start_failures=3)})
+    store.finish({first: "done", second: "RuntimeRejected: no such image"}, after, term=term)
+
+    assert [row.outcome for row in store.decisions(limit=10)] == ["RuntimeRejected: no such image", "done"]
+    assert store.load() == after
+
+
+def test_an_older_term_writes_nothing(store: Store) -> None:
+    old = store.take_term()
+    new = store.take_term()
+    assert new > old
+
+    with pytest.raises(LostLease):
+        store.save(PLAN, tick=1, term=old, at=START)
+    with pytest.raises(LostLease):
+        store.finish({1: "done"}, MEMORY, term=old)
+    assert store.decisions(limit=10) == ()
+    assert store.load() == Memory()
+
+
+def test_what_is_gone_from_the_memory_is_gone(store: Store) -> None:
+    term = store.take_term()
+    store.save(PLAN, tick=1, term=term, at=START)
+    store.save(replace(PLAN, decisions=(), memory=Memory()), tick=2, term=term, at=START)
+
+    assert store.load() == Memory()
+
+
+def test_decisions_of_one_pool_newest_first(store: Store) -> None:
+    term = store.take_term()
+    for number in range(5):
+        other = ScalePool(PoolName("other"), number, number + 1, REASONS)
+        mine = ScalePool(POOL, number, number + 1, REASONS)
+        store.save(replace(PLAN, decisions=(mine, other)), tick=number, term=term, at=START)
+
+    found = store.decisions(limit=3, pool=POOL)
+    assert [(row.tick, row.decision.pool) for row in found] == [(4, POOL), (3, POOL), (2, POOL)]
+
+
+def test_events_come_back_newest_first(store: Store) -> None:
+    events = [
+        Event(
+            START + timedelta(seconds=number), "pool_scaled", "pool/llama", "AboveTarget", "Went.", {"to": number}, 3, 1
+        )
+        for number in range(4)
+    ]
+    store.append(events)
+
+    assert store.events(limit=2) == (events[3], events[2])
+
+
+def test_sqlite_remembers_over_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "controller.db"
+    first = SqlStore(path)
+    first.save(PLAN, tick=7, term=first.take_term(), at=START)
+    first.close()
+
+    second = SqlStore(path)
+    assert second.load() == MEMORY
+    assert second.take_term() == Term(2)
+    assert len(second.decisions(limit=10)) == 2
+    second.close()
+
+
+def test_a_file_that_is_no_database_is_put_aside(tmp_path: Path) -> None:
+    path = tmp_path / "controller.db"
+    path.write_text("this is no database, and it is long enough to be sure of that" * 100)
+    store = SqlStore(path)
+
+    assert store.load() == Memory()
+    assert store.put_aside is not None
+    assert store.put_aside.read_text().startswith("this is no database")
+    store.close()
+
+
+def test_the_ledger_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controller.adapters.database.store._KEEP", 50)
+    store = SqlStore(tmp_path / "controller.db")
+    term = store.take_term()
+    for number in range(300):
+        store.save(PLAN, tick=number, term=term, at=START)
+
+    assert len(store.decisions(limit=1000)) <= 50 + 500
+    store.close()
+
+
+def test_one_controller_per_state_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controller.adapters.database.lease._LOCK_TIMEOUT_S", 0.2)
+    store = SqlStore(tmp_path / "controller.db")
+    first, second = FileLease(tmp_path / "lock", store), FileLease(tmp_path / "lock", store)
+    assert first.acquire() == Term(1)
+
+    with pytest.raises(LostLease, match="another controller runs"):
+        second.acquire()
+    first.release()
+    assert second.acquire() == Term(2)
+    second.release()
+    store.close()
