@@ -1,0 +1,112 @@
+"""The command `stoker`. Exit codes: 0 done, 2 trouble (one sentence on stderr), 78 a bad configuration.
+
+What a command needs is imported when it runs: `stoker status` must not wait for Docker's library.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer(
+    help="Keeps self-hosted LLMs serving: scales, heals and routes model-server replicas.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Config = Annotated[Path, typer.Option(help="The configuration file.")]
+StateDir = Annotated[
+    Path, typer.Option(envvar="STOKER_STATE_DIR", help="Where everything that this installation writes is kept.")
+]
+Runtime = Annotated[
+    Literal["auto", "docker", "process"],
+    typer.Option(help="What replicas run in: containers, local processes, or containers where an engine answers."),
+]
+_CONFIG, _STATE_DIR = Path("stoker.yaml"), Path(".stoker")
+_TROUBLE, _BAD_CONFIGURATION, _INTERRUPTED = 2, 78, 130  # 78: EX_CONFIG of sysexits.h
+
+
+@app.command()
+def up(
+    config: Config = _CONFIG,
+    runtime: Runtime = "auto",
+    state_dir: StateDir = _STATE_DIR,
+    detach: Annotated[bool, typer.Option("--detach", help="Return once everything is ready.")] = False,
+) -> None:
+    """Start everything, and follow it until Ctrl-C stops it again."""
+    from rich.console import Console
+
+    from controller.stack.up import UpOptions
+    from controller.stack.up import up as start
+
+    start(UpOptions(config, state_dir, runtime, detach), Console())
+
+
+@app.command()
+def down(state_dir: StateDir = _STATE_DIR) -> None:
+    """Stop everything, and leave no process or container behind."""
+    from rich.console import Console
+
+    from controller.installation import Layout
+    from controller.stack.down import stop_everything
+    from controller.stack.progress import Progress
+
+    if not stop_everything(Layout(state_dir), Progress(Console())):
+        typer.echo("Nothing runs.")
+
+
+@app.command()
+def status(
+    state_dir: StateDir = _STATE_DIR,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the table of replicas once."""
+    from controller.stack.status import look
+
+    report = look(state_dir)
+    if as_json:
+        typer.echo(json.dumps(report.as_json(), indent=2))
+    else:
+        report.print()
+
+
+@app.command()
+def check(config: Config = _CONFIG) -> None:
+    """Check the configuration and start nothing."""
+    from controller.settings import load
+
+    settings = load(config)
+    typer.echo(f"{config}: good, {len(settings.pools)} pools" if len(settings.pools) > 1 else f"{config}: good, 1 pool")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(installed_version("stoker"))
+
+
+def main() -> None:
+    """What the installed command calls. Anything unexpected is not caught: its traceback is what a report needs."""
+    from controller.settings import ConfigError
+    from controller.stack.trouble import Trouble
+
+    try:
+        app()
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(_BAD_CONFIGURATION)
+    except Trouble as error:
+        sys.stderr.write(f"stoker: {error}\n")
+        sys.exit(_TROUBLE)
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

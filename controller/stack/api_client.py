@@ -1,0 +1,51 @@
+"""What the controller's API says, as the command line reads it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.error import URLError
+from urllib.request import ProxyHandler, build_opener
+
+from controller.settings import Settings
+
+_ANSWER_S = 2.0
+# The controller is on this machine: a proxy for the outside world has nothing to do with it.
+_opener = build_opener(ProxyHandler({}))
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Pools and replicas as of the controller's last tick, in the API's own words."""
+
+    pools: tuple[Row, ...] = ()
+    replicas: tuple[Row, ...] = ()
+
+    def ready(self) -> bool:
+        """Whether every pool has at least its floor of ready replicas."""
+        return bool(self.pools) and all(pool["ready"] >= pool["floor"] for pool in self.pools)
+
+
+def url(settings: Settings) -> str:
+    """Where the controller listens."""
+    host = settings.controller.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.ports.controller}"
+
+
+def look(settings: Settings) -> Seen | None:
+    """Ask once; None where it does not answer or has not finished its first tick. Blocks for a few seconds at most."""
+    base = url(settings)
+    try:
+        _get(f"{base}/readyz")
+        pools, replicas = (json.loads(_get(f"{base}/api/v1/{name}")) for name in ("pools", "replicas"))
+    except (URLError, OSError, ValueError):
+        return None
+    return Seen(tuple(pools), tuple(replicas))
+
+
+def _get(address: str) -> bytes:
+    with _opener.open(address, timeout=_ANSWER_S) as answer:
+        return bytes(answer.read())

@@ -1,0 +1,108 @@
+"""Finds the checkpoint of every pool, checks it, and puts it where replicas mount it from."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from controller.settings import PoolSettings
+from controller.stack.trouble import Trouble
+
+_PACKAGE = "package://"
+_MAGIC = b"GGUF"
+
+
+def locate(pool: PoolSettings, config: Path) -> Path:
+    """The pool's checkpoint, checked to be a readable GGUF file.
+
+    A path is relative to the configuration file. `package://NAME` is the one *.gguf in the folder of that installed
+    Python package, which is not imported.
+
+    Raises:
+        Trouble: there is none, or it cannot be read, or is no GGUF.
+    """
+    wanted = pool.checkpoint
+    if wanted.startswith(_PACKAGE):
+        path = _in_package(pool.name, wanted.removeprefix(_PACKAGE))
+    else:
+        path = (config.resolve().parent / Path(wanted).expanduser()).resolve()
+    _require_gguf(pool.name, path)
+    return path
+
+
+def stage(source: Path, folder: Path) -> Path:
+    """Make `source` a file of `folder`, by hard link where it lies on the same disk, else by a copy.
+
+    One that is there already, of the same size and time, is left alone. Blocks as long as the copy takes.
+
+    Raises:
+        Trouble: the disk is full or refuses.
+    """
+    digest = hashlib.sha256(str(source).encode()).hexdigest()[:8]  # two pools may have files of the same name
+    target = folder / f"{source.stem}-{digest}{source.suffix}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not _same(source, target):
+            partial = target.with_suffix(".partial")
+            partial.unlink(missing_ok=True)
+            _link_or_copy(source, partial)
+            os.replace(partial, target)
+            partial.unlink(missing_ok=True)  # rename does nothing where both are links to one file
+    except OSError as error:
+        raise Trouble(f"the checkpoint {source} cannot be put into {folder}: {error.strerror}") from error
+    return target
+
+
+def forget_others(folder: Path, kept: Iterable[Path]) -> None:
+    """Delete staged checkpoints that no pool names any more."""
+    keep = set(kept)
+    for path in folder.iterdir():
+        if path not in keep:
+            path.unlink()
+
+
+def _in_package(pool: str, package: str) -> Path:
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise Trouble(
+            f"pool {pool}: the checkpoint {_PACKAGE}{package} names a Python package that is not installed here; "
+            "`make up` installs the one of the default configuration"
+        )
+    found = sorted(path for folder in spec.submodule_search_locations for path in Path(folder).glob("*.gguf"))
+    if len(found) != 1:
+        raise Trouble(f"pool {pool}: the package {package} holds {len(found)} *.gguf files, and one is needed")
+    return found[0]
+
+
+def _require_gguf(pool: str, path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(_MAGIC))
+    except FileNotFoundError as error:
+        raise Trouble(f"pool {pool}: the checkpoint {path} does not exist") from error
+    except OSError as error:
+        raise Trouble(f"pool {pool}: the checkpoint {path} cannot be read: {error.strerror}") from error
+    if not magic:
+        raise Trouble(f"pool {pool}: the checkpoint {path} is empty")
+    if magic != _MAGIC:
+        raise Trouble(f"pool {pool}: the checkpoint {path} is no GGUF file (it does not begin with GGUF)")
+
+
+def _same(source: Path, target: Path) -> bool:
+    try:
+        there, wanted = target.stat(), source.stat()
+    except FileNotFoundError:
+        return False
+    return (there.st_size, there.st_mtime_ns) == (wanted.st_size, wanted.st_mtime_ns)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, a file system without links, or a file of another user
+        shutil.copy2(source, target)
+        target.chmod(0o644)  # the engine in the container may be another user

@@ -1,0 +1,56 @@
+"""What the supervisor keeps up, in the order in which it is started."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+
+from controller.installation import Layout
+from controller.settings import Settings
+from controller.stack import engine, gateway, prometheus
+from controller.stack.leftovers import MARK
+from controller.stack.supervisor import Program
+
+# The controller goes first when everything is stopped: while it lives it heals what is being taken away.
+STOP_ORDER = ("controller", "nginx", "prometheus", "edge", "dockerd")
+
+
+def programs(settings: Settings, layout: Layout, *, own_engine: bool) -> tuple[Program, ...]:
+    """Every process of this installation but the replicas. Raises `Trouble` where a program is not installed."""
+    first = (engine.own_program(layout),) if own_engine else ()
+    return (
+        *first,
+        gateway.program(settings, layout),
+        prometheus.program(settings, layout),
+        _edge(settings, layout),
+        _controller(layout),
+    )
+
+
+def environment(layout: Layout, inherited: Mapping[str, str]) -> dict[str, str]:
+    """What every process of this installation has in its environment."""
+    paths = inherited.get("PATH", os.defpath).split(os.pathsep)
+    paths += [path for path in ("/usr/sbin", "/sbin") if path not in paths]  # dockerd calls iptables
+    return {
+        **inherited,
+        MARK: str(layout.root),
+        "STOKER_STATE_DIR": str(layout.root),
+        "PATH": os.pathsep.join(paths),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _edge(settings: Settings, layout: Layout) -> Program:
+    ports = settings.ports
+    command = (
+        *(sys.executable, "-m", "exporters.edge", "--host", settings.controller.host),
+        *("--port", str(ports.edge), "--log-port", str(ports.edge_log)),
+        *("--gateway-status", f"http://127.0.0.1:{ports.gateway_status}"),
+    )
+    return Program("edge", command, layout.root)
+
+
+def _controller(layout: Layout) -> Program:
+    command = (sys.executable, "-m", "controller.main", "--state-dir", str(layout.root))
+    return Program("controller", command, layout.root, stop_wait_s=15)

@@ -1,0 +1,62 @@
+"""One `stoker up` at a time, and one way for it to be told to stop."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from controller.installation import Layout
+from controller.stack.trouble import Trouble
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def only_one(layout: Layout) -> Iterator[None]:
+    """Hold the installation's lock for the length of the body. The kernel lets go of it however we end.
+
+    Raises:
+        Trouble: another `stoker up` holds it, or the state directory cannot be written.
+    """
+    try:
+        layout.root.mkdir(parents=True, exist_ok=True)
+        lock = os.open(layout.root / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Trouble(f"the state directory {layout.root} cannot be used: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise Trouble(f"another `stoker up` uses the state directory {layout.root}") from error
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """In the body SIGTERM and SIGHUP do what Ctrl-C does: raise `KeyboardInterrupt`."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = [(number, signal.signal(number, interrupt)) for number in _STOPPING]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """In the body those signals do nothing: a second Ctrl-C must not leave half of it running."""
+    before = [(number, signal.signal(number, signal.SIG_IGN)) for number in _STOPPING]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)

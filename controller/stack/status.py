@@ -1,0 +1,60 @@
+"""`stoker status`: what runs, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from controller.installation import Layout
+from controller.settings import load
+from controller.stack import api_client
+from controller.stack.api_client import Seen
+from controller.stack.supervisor import ProgramState, Supervisor
+from controller.stack.trouble import Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The supervisor's programs, and the pools and replicas of the controller's last tick."""
+
+    programs: tuple[ProgramState, ...]
+    seen: Seen
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`; pools and replicas are the API's own objects."""
+        return {
+            "programs": [{"name": one.name, "state": one.state.lower(), "pid": one.pid} for one in self.programs],
+            "pools": list(self.seen.pools),
+            "replicas": list(self.seen.replicas),
+        }
+
+    def print(self) -> None:
+        """The table, under a line for each program that does not run."""
+        from rich.console import Console
+
+        from controller.stack import view
+
+        console = Console()
+        for one in self.programs:
+            if one.state != "RUNNING":
+                console.print(f"{one.name} is not running: {one.state.lower()}", highlight=False)
+        console.print(view.table(self.seen, datetime.now(UTC)))
+
+
+def look(state_dir: Path) -> Report:
+    """Ask the supervisor and the controller. Blocks for a few seconds at most.
+
+    Raises:
+        Trouble: nothing runs with this state directory, or the controller does not answer.
+    """
+    layout = Layout(state_dir)
+    programs = Supervisor(layout).states()
+    if not programs:
+        raise Trouble(f"nothing runs with the state directory {layout.root}; `stoker up` starts it")
+    seen = api_client.look(load(layout.config)) if layout.config.exists() else None
+    if seen is None:
+        told = ", ".join(f"{one.name} {one.state.lower()}" for one in programs)
+        raise Trouble(f"the controller does not answer yet ({told}); see {layout.logs}")
+    return Report(programs, seen)
