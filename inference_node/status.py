@@ -1,0 +1,100 @@
+"""What the launcher says of its replica: the JSON of /status and the samples of /metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from inference_node.configuration import Configuration
+from inference_node.logfmt import timestamp
+from inference_node.phases import Phase, PhaseChange
+from inference_node.poller import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One moment of the replica."""
+
+    configuration: Configuration
+    phase: Phase
+    phases: tuple[PhaseChange, ...]
+    reading: Reading
+    detail: str  # a sentence; empty when all is well
+
+
+def as_json(status: Status) -> dict[str, object]:
+    """The answer of GET /status. None stands for unknown."""
+    configuration, reading = status.configuration, status.reading
+    return {
+        "phase": status.phase,
+        "phases": [{"phase": change.phase, "at": timestamp(change.at)} for change in status.phases],
+        "pool": configuration.pool,
+        "replica": configuration.replica,
+        "model": configuration.model,
+        "spec_hash": configuration.spec_hash,
+        "in_flight": reading.in_flight,
+        "waiting": reading.waiting,
+        "tokens_total": reading.tokens_total,
+        "last_token_at": _optional(reading.last_token_at),
+        "answering": reading.answering,
+        "detail": status.detail,
+    }
+
+
+def exposition(read_status: Callable[[], Status]) -> Callable[[], bytes]:
+    """A function that gives the answer of GET /metrics, in Prometheus's text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_StatusCollector(read_status))
+    return lambda: generate_latest(registry)
+
+
+class _StatusCollector(Collector):
+    """Turns the status into samples at each scrape. What is unknown has no sample."""
+
+    def __init__(self, read_status: Callable[[], Status]) -> None:
+        self._read_status = read_status
+
+    def describe(self) -> list[Metric]:
+        return []  # all names are known only with a status, and no other collector shares this registry
+
+    def collect(self) -> Iterator[Metric]:
+        status = self._read_status()
+        yield from _phase_samples(status)
+        reading = status.reading
+        yield _gauge("requests_in_flight", "Requests that the engine computes.", reading.in_flight)
+        yield _gauge("requests_waiting", "Requests that wait in the engine's queue.", reading.waiting)
+        yield _counter("tokens", "Tokens made, those of running requests too.", reading.tokens_total)
+        seen = reading.last_token_at
+        stamp = None if seen is None else seen.timestamp()
+        yield _gauge("last_token_timestamp_seconds", "When tokens were last seen to be made.", stamp)
+        yield _gauge("engine_answering", "1 when the engine answered its last health check.", int(reading.answering))
+
+
+def _phase_samples(status: Status) -> Iterator[Metric]:
+    now = GaugeMetricFamily("stoker_launcher_phase", "1 for the phase that the replica is in.", labels=["phase"])
+    for phase in Phase:
+        now.add_metric([phase], float(phase is status.phase))
+    yield now
+    since = GaugeMetricFamily(
+        "stoker_launcher_phase_timestamp_seconds", "When the replica entered the phase.", labels=["phase"]
+    )
+    for change in status.phases:
+        since.add_metric([change.phase], change.at.timestamp())
+    yield since
+
+
+def _gauge(name: str, text: str, value: float | None) -> Metric:
+    return GaugeMetricFamily(f"stoker_launcher_{name}", text, value=value)
+
+
+def _counter(name: str, text: str, value: float | None) -> Metric:
+    return CounterMetricFamily(f"stoker_launcher_{name}", text, value=value)
+
+
+def _optional(at: datetime | None) -> str | None:
+    return None if at is None else timestamp(at)
