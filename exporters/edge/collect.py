@@ -1,0 +1,157 @@
+"""Access-log lines -> counts and histograms per pool and replica. Pure: no socket, no clock.
+
+A line is what `log_format stoker` of the gateway writes, behind a syslog header:
+
+    <190>Nov 23 01:52:30 stoker: {"pool":"smollm2","replica":"smollm2-1","status":"200","duration":0.512,
+     "header_times":"-, 0.312","response_times":"0.001, 0.510","bytes":1234}
+
+The two lists have one element per replica that was tried.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+# Seconds. 0.3 and 0.5 are objectives; the last ones are long generations.
+BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
+MAX_SERIES = 2000  # pairs of pool and replica; whoever can reach the socket cannot fill the memory
+
+_NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,127})?")  # empty: no pool was chosen, no replica was tried
+_CODE = re.compile(r"[1-5][0-9]{2}")
+
+
+class MalformedLine(ValueError):
+    """A datagram that is no line of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One finished request."""
+
+    pool: str
+    replica: str
+    code: str
+    duration_s: float
+    first_byte_s: float | None  # None: no byte of a replica's answer came
+    tries: int
+
+
+@dataclass(slots=True)
+class Histogram:
+    """Counts per bucket (not yet cumulated), the last one being everything above the highest bound."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
+    total: float = 0.0
+
+    def observe(self, value: float) -> None:
+        """Add one value, in seconds."""
+        self.counts[bisect_left(BOUNDS, value)] += 1
+        self.total += value
+
+    def cumulated(self) -> list[tuple[str, float]]:
+        """Upper bound as Prometheus writes it, and how many values lie at or below it."""
+        buckets, sum_so_far = [], 0
+        for bound, count in zip((*BOUNDS, float("inf")), self.counts, strict=True):
+            sum_so_far += count
+            buckets.append(("+Inf" if bound == float("inf") else str(bound), float(sum_so_far)))
+        return buckets
+
+
+@dataclass(slots=True)
+class Series:
+    """Everything known of one pair of pool and replica."""
+
+    codes: dict[str, int] = field(default_factory=dict)
+    durations: Histogram = field(default_factory=Histogram)
+    first_bytes: Histogram = field(default_factory=Histogram)
+    retries: int = 0
+    seen_at: float = 0.0
+
+
+class EdgeStats:
+    """Running sums. Not safe for several threads: the caller holds a lock."""
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.malformed = 0
+        self._series: dict[tuple[str, str], Series] = {}
+
+    def take(self, datagram: bytes, now: float) -> None:
+        """Count one datagram; one that is malformed is counted as such. `now` is any clock in seconds."""
+        self.lines += 1
+        try:
+            line = parse(datagram)
+            series = self._series.get((line.pool, line.replica)) or self._add(line)
+        except MalformedLine:
+            self.malformed += 1
+            return
+        series.seen_at = now
+        series.codes[line.code] = series.codes.get(line.code, 0) + 1
+        series.durations.observe(line.duration_s)
+        series.retries += line.tries - 1
+        if line.first_byte_s is not None:
+            series.first_bytes.observe(line.first_byte_s)
+
+    def forget(self, before: float) -> None:
+        """Drop the series of replicas that were last seen before that time."""
+        self._series = {key: series for key, series in self._series.items() if series.seen_at >= before}
+
+    def series(self) -> Iterator[tuple[str, str, Series]]:
+        """Pool, replica and sums, sorted by name."""
+        for (pool, replica), series in sorted(self._series.items(), key=lambda item: item[0]):
+            yield pool, replica, series
+
+    def _add(self, line: Line) -> Series:
+        """The one place where a label value comes into being."""
+        if len(self._series) >= MAX_SERIES or not (_NAME.fullmatch(line.pool) and _NAME.fullmatch(line.replica)):
+            raise MalformedLine("an impossible name, or too many names")
+        return self._series.setdefault((line.pool, line.replica), Series())
+
+
+def parse(datagram: bytes) -> Line:
+    """Read one line.
+
+    Raises:
+        MalformedLine: with no detail worth logging; the caller counts it.
+    """
+    try:
+        data = json.loads(datagram[datagram.index(b"{") :])
+        responses = data["response_times"].replace(" : ", ", ").split(", ")
+        headers = data["header_times"].replace(" : ", ", ").split(", ")
+        line = Line(
+            pool=data["pool"],
+            replica=data["replica"],
+            code=data["status"],
+            duration_s=float(data["duration"]),
+            first_byte_s=_first_byte(headers, responses),
+            tries=len(responses),
+        )
+        valid = isinstance(line.pool, str) and isinstance(line.replica, str) and _CODE.fullmatch(line.code)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise MalformedLine from error
+    if not valid or not 0 <= line.duration_s < float("inf"):
+        raise MalformedLine("an impossible value")
+    return line
+
+
+def _first_byte(headers: list[str], responses: list[str]) -> float | None:
+    """What the user waited: every earlier try to its end, and the last one to its header."""
+    if headers[-1] in ("-", ""):
+        return None
+    return sum((float(time) for time in responses[:-1] if time != "-"), float(headers[-1]))
+
+
+def in_flight(answer: bytes) -> dict[str, int]:
+    """The gateway's answer to `GET /in_flight`: requests in flight per pool.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    pools = json.loads(answer)["pools"] if answer[:1] == b"{" else None
+    if not isinstance(pools, dict):
+        raise ValueError("no object of pools")
+    return {str(pool): int(count) for pool, count in pools.items() if _NAME.fullmatch(pool)}

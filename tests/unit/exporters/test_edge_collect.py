@@ -1,0 +1,141 @@
+"""Lines of the access log -> numbers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from exporters.edge.collect import BOUNDS, MAX_SERIES, EdgeStats, Line, MalformedLine, in_flight, parse
+
+HEADER = b"<190>Nov 23 01:52:30 stoker: "
+
+
+def line(**changes: object) -> bytes:
+    values = {
+        "pool": "smollm2",
+        "replica": "smollm2-1",
+        "status": "200",
+        "duration": 0.512,
+        "header_times": "0.312",
+        "response_times": "0.510",
+        "bytes": 99,
+    }
+    return HEADER + json.dumps({**values, **changes}).encode()
+
+
+CASES = [
+    pytest.param({}, Line("smollm2", "smollm2-1", "200", 0.512, 0.312, 1), id="one try"),
+    pytest.param(
+        {"header_times": "-, -, 0.300", "response_times": "0.001, 1.000, 0.500"},
+        Line("smollm2", "smollm2-1", "200", 0.512, 1.301, 3),
+        id="the user waited for the earlier tries too",
+    ),
+    pytest.param(
+        {"header_times": "-, -", "response_times": "0.001, 0.002", "status": "503"},
+        Line("smollm2", "smollm2-1", "503", 0.512, None, 2),
+        id="no replica answered",
+    ),
+    pytest.param(
+        {"header_times": "", "response_times": "", "replica": "", "status": "503"},
+        Line("smollm2", "", "503", 0.512, None, 1),
+        id="no replica was tried",
+    ),
+    pytest.param(
+        {"pool": "", "replica": "", "header_times": "", "response_times": "", "status": "404"},
+        Line("", "", "404", 0.512, None, 1),
+        id="no pool was chosen",
+    ),
+    pytest.param(
+        {"header_times": "-, 0.010", "response_times": "-, 0.020"},
+        Line("smollm2", "smollm2-1", "200", 0.512, 0.010, 2),
+        id="a try without a time",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "want"), CASES)
+def test_parse(changes: dict[str, object], want: Line) -> None:
+    assert parse(line(**changes)) == want
+
+
+MALFORMED = [
+    pytest.param(b"", id="empty"),
+    pytest.param(b"no json at all", id="no json"),
+    pytest.param(line()[:-9], id="cut off"),
+    pytest.param(b"{" + b'"a":[' * 50_000, id="deep nesting"),
+    pytest.param(HEADER + b"{}", id="no fields"),
+    pytest.param(HEADER + b'{"pool":\xff}', id="not UTF-8"),
+    pytest.param(line(status="000"), id="impossible status"),
+    pytest.param(line(status=200), id="status as a number"),
+    pytest.param(line(duration="soon"), id="no duration"),
+    pytest.param(line(duration=-1), id="negative duration"),
+    pytest.param(line(duration=float("nan")), id="NaN"),
+    pytest.param(line(pool=["a"]), id="pool is a list"),
+    pytest.param(line(header_times="x"), id="impossible time"),
+    pytest.param(line(header_times=None), id="no times"),
+]
+
+
+@pytest.mark.parametrize("datagram", MALFORMED)
+def test_parse_refuses(datagram: bytes) -> None:
+    with pytest.raises(MalformedLine):
+        parse(datagram)
+
+
+@pytest.mark.parametrize("name", ["a b", 'x"', "é", "-a", "x" * 129], ids=repr)
+def test_an_impossible_name_makes_no_series(name: str) -> None:
+    stats = EdgeStats()
+
+    stats.take(line(replica=name), now=1)
+    stats.take(line(pool=name), now=1)
+
+    assert (stats.lines, stats.malformed, list(stats.series())) == (2, 2, [])
+
+
+def test_counts_by_code_and_bucket() -> None:
+    stats = EdgeStats()
+    for status, duration in (("200", 0.3), ("200", 0.31), ("503", 400)):
+        stats.take(line(status=status, duration=duration, header_times="-", response_times="0.1, 0.2"), now=1)
+
+    [(pool, replica, series)] = stats.series()
+
+    assert (pool, replica, series.codes, series.retries) == ("smollm2", "smollm2-1", {"200": 2, "503": 1}, 3)
+    buckets = dict(series.durations.cumulated())
+    assert (buckets["0.2"], buckets["0.3"], buckets["0.5"], buckets["120.0"], buckets["+Inf"]) == (0, 1, 2, 2, 3)
+    assert series.durations.total == pytest.approx(400.61)
+    assert series.first_bytes.cumulated()[-1] == ("+Inf", 0)
+
+
+def test_the_objectives_are_bucket_edges() -> None:
+    assert {0.3, 0.5} <= set(BOUNDS)
+    assert list(BOUNDS) == sorted(BOUNDS)
+
+
+def test_a_replica_of_long_ago_vanishes() -> None:
+    stats = EdgeStats()
+    stats.take(line(replica="old"), now=100)
+    stats.take(line(replica="new"), now=200)
+
+    stats.forget(before=150)
+
+    assert [replica for _, replica, _ in stats.series()] == ["new"]
+
+
+def test_the_number_of_series_is_bounded() -> None:
+    stats = EdgeStats()
+    for number in range(MAX_SERIES + 5):
+        stats.take(line(replica=f"r{number}"), now=1)
+    stats.take(line(replica="r0"), now=1)
+
+    assert (len(list(stats.series())), stats.malformed) == (MAX_SERIES, 5)
+
+
+def test_in_flight() -> None:
+    assert in_flight(b'{"pools":{"smollm2":3,"no name":1}}') == {"smollm2": 3}
+
+
+@pytest.mark.parametrize("answer", [b"", b"<html>", b"[]", b'{"pools":[]}', b'{"pools":{"a":"x"}}'], ids=repr)
+def test_in_flight_refuses(answer: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        in_flight(answer)
