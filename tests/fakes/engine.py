@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from controller.core.model import Address
 
-Behaviour = Callable[["Exchange"], None]
+Behaviour = Callable[["Exchange"], object]
 
 
 class Exchange:

@@ -1,0 +1,150 @@
+"""Reloads, deaths and counts while requests are running."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import random
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.core.model import Address
+from tests.fakes.clock import FakeClock
+from tests.fakes.engine import Exchange, engines
+from tests.fakes.running_nginx import RunningNginx, free_port, parts_in, plan
+from tests.waiting import wait_for
+
+BODY = b'{"model":"smollm2","messages":[]}'
+
+
+@pytest.fixture
+def nginx(tmp_path: Path) -> Iterator[RunningNginx]:
+    clock = FakeClock()
+    running = RunningNginx(parts_in(tmp_path, clock), clock)
+    yield running
+    running.stop()
+
+
+class Load:
+    """Clients on kept-alive connections, one request after another, until `finish`."""
+
+    def __init__(self, nginx: RunningNginx, clients: int, *, leave_ratio: float = 0.0) -> None:
+        self.outcomes: Counter[int | str] = Counter()
+        self._nginx = nginx
+        self._leave_ratio = leave_ratio
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(seed,)) for seed in range(clients)]
+        for thread in self._threads:
+            thread.start()
+
+    def finish(self) -> Counter[int | str]:
+        """How often each status came, or the name of the error."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        return self.outcomes
+
+    def await_more(self, requests: int) -> None:
+        """Wait until so many more requests have ended in whatever way."""
+        goal = self.outcomes.total() + requests
+        wait_for(lambda: self.outcomes.total() >= goal, 30, f"{requests} more requests")
+
+    def _run(self, seed: int) -> None:
+        chance, connection = random.Random(seed), self._nginx.connect()
+        while not self._stop.is_set():
+            try:
+                connection.request("POST", "/v1/chat/completions", BODY)
+                if chance.random() < self._leave_ratio:
+                    connection.close()
+                    self.outcomes["left"] += 1
+                    continue
+                answer = connection.getresponse()
+                answer.read()
+                self.outcomes[answer.status] += 1
+            except (OSError, http.client.HTTPException) as error:
+                self.outcomes[type(error).__name__] += 1
+                connection.close()
+        connection.close()
+
+
+def test_twenty_reloads_fail_no_request(nginx: RunningNginx) -> None:
+    with engines(Exchange.answer, Exchange.answer, Exchange.answer) as (one, two, three):
+        nginx.apply(plan(one.address, two.address))
+        load = Load(nginx, 8)
+        for number in range(20):
+            nginx.apply(plan(one.address, three.address) if number % 2 == 0 else plan(one.address, two.address))
+            load.await_more(20)
+
+        assert set(load.finish()) == {200}
+
+
+def test_a_killed_replica_fails_no_request(nginx: RunningNginx) -> None:
+    with engines(Exchange.answer, Exchange.answer, Exchange.answer) as running:
+        nginx.apply(plan(*(engine.address for engine in running)))
+        load = Load(nginx, 8)
+        load.await_more(50)
+        running[0].close()
+        running[1].behave = Exchange.reset
+        load.await_more(200)
+
+        assert set(load.finish()) == {200}
+
+
+def test_requests_in_flight_are_counted_while_they_run(nginx: RunningNginx) -> None:
+    go_on = threading.Event()
+
+    def hold(exchange: Exchange) -> None:
+        go_on.wait(30)
+        exchange.answer()
+
+    with engines(hold, hold) as (one, two):
+        nginx.apply(plan(one.address, two.address))
+        threads = [threading.Thread(target=nginx.post) for _ in range(25)]
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: nginx.in_flight() == {"smollm2": 25}, 20, "25 are in flight")
+        nginx.apply(plan(one.address))
+        assert nginx.in_flight() == {"smollm2": 25}
+        go_on.set()
+        for thread in threads:
+            thread.join()
+
+        wait_for(lambda: nginx.in_flight() == {"smollm2": 0}, 20, "none is in flight")
+
+
+def test_the_count_does_not_leak(nginx: RunningNginx) -> None:
+    """Answers, retries, failures, clients that leave, and reloads, thousands of them, end at zero."""
+    with engines(Exchange.answer, Exchange.reset, lambda it: it.client_left(0.05)) as running:
+        addresses = [engine.address for engine in running]
+        dead = Address("127.0.0.1", free_port())
+        plans = [plan(*addresses, dead), plan(dead), plan(addresses[1], dead), plan(*addresses), plan()]
+        load = Load(nginx, 8, leave_ratio=0.3)
+        for number in range(15):
+            nginx.apply(plans[number % len(plans)])
+            load.await_more(100)
+        outcomes = load.finish()
+
+        assert outcomes.total() >= 1500
+        assert set(outcomes) == {200, 503, "left"}
+        wait_for(lambda: nginx.in_flight() == {"smollm2": 0}, 20, "nothing is in flight")
+
+
+def test_a_worker_that_dies_takes_its_requests_out_of_the_count(nginx: RunningNginx) -> None:
+    with engines(lambda it: it.client_left(30)) as (engine,):
+        nginx.apply(plan(engine.address))
+        connections = [nginx.connect() for _ in range(5)]
+        for connection in connections:
+            connection.request("POST", "/v1/chat/completions", BODY)
+        wait_for(lambda: nginx.in_flight() == {"smollm2": 5}, 20, "5 are in flight")
+        for pid in nginx.settled():
+            os.kill(pid, signal.SIGKILL)
+
+        wait_for(lambda: nginx.parts.process().generation(), 10, "new workers answer")
+        assert nginx.in_flight() == {"smollm2": 0}
+        for connection in connections:
+            connection.close()
