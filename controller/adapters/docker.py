@@ -17,7 +17,7 @@ from typing import Any
 import docker
 import requests
 from docker.errors import APIError, DockerException, NotFound
-from docker.types import LogConfig
+from docker.types import CancellableStream, LogConfig
 
 from controller.core.errors import RuntimeRejected, RuntimeUnavailable
 from controller.core.model import Address, Container, ContainerState, NodeName, PoolName, ReplicaId
@@ -46,14 +46,16 @@ class DockerRuntime:
     def __init__(self, node: DockerNode, instance: str) -> None:
         self._node, self._instance = node, instance
         # Two clients: a start that takes its time must not lend its long time-out to the list.
-        self._lists = docker.DockerClient(base_url=node.url, timeout=_LIST_TIMEOUT_S)
-        self._changes = docker.DockerClient(base_url=node.url, timeout=_CHANGE_TIMEOUT_S)
+        self._lists = _Client(node.url, _LIST_TIMEOUT_S)
+        self._changes = _Client(node.url, _CHANGE_TIMEOUT_S)
         self._closing = threading.Event()
+        self._watcher: threading.Thread | None = None
+        self._stream: CancellableStream[Any] | None = None
 
     def list_replicas(self) -> tuple[Container, ...]:
         """See `ContainerRuntime.list_replicas`."""
         with _translated():
-            found = self._lists.api.containers(all=True, filters={"label": f"{_INSTANCE}={self._instance}"})
+            found = self._lists.api().containers(all=True, filters={"label": f"{_INSTANCE}={self._instance}"})
         return tuple(read_container(item, self._node) for item in found)
 
     def start_replica(self, spec: ReplicaSpec) -> None:
@@ -63,9 +65,9 @@ class DockerRuntime:
             if self._is_running(name):
                 return
             self._remove(name)  # of a start that was cut off half-way
-            self._changes.api.create_container(**self._recipe(spec, name))
+            self._changes.api().create_container(**self._recipe(spec, name))
             try:
-                self._changes.api.start(name)
+                self._changes.api().start(name)
             except (DockerException, requests.RequestException):
                 self._remove(name)
                 raise
@@ -74,7 +76,7 @@ class DockerRuntime:
         """See `ContainerRuntime.terminate_replica`."""
         with _translated():
             try:
-                self._changes.api.kill(self._name(replica), "SIGTERM")
+                self._changes.api().kill(self._name(replica), "SIGTERM")
             except APIError as error:
                 if error.status_code not in (404, 409):  # gone, or not running
                     raise
@@ -96,22 +98,26 @@ class DockerRuntime:
 
         The stream has no time-out of its own. Where it hangs, ticks at their usual interval still see everything.
         """
-        threading.Thread(target=self._follow, args=(on_event,), name="docker-events", daemon=True).start()
+        self._watcher = threading.Thread(target=self._follow, args=(on_event,), name="docker-events", daemon=True)
+        self._watcher.start()
 
     def close(self) -> None:
         """See `ContainerRuntime.close`."""
         self._closing.set()
+        if self._stream is not None:
+            self._stream.close()
+        if self._watcher is not None:
+            self._watcher.join(_LIST_TIMEOUT_S)
         self._lists.close()
         self._changes.close()
 
     def _follow(self, on_event: Callable[[], None]) -> None:
-        client = docker.DockerClient(base_url=self._node.url, timeout=_LIST_TIMEOUT_S)
+        client = _Client(self._node.url, _LIST_TIMEOUT_S)
         filters = {"label": f"{_INSTANCE}={self._instance}", "type": "container", "event": _EVENTS}
         while not self._closing.is_set():
             try:
-                for _ in client.api.events(filters=filters):
-                    if self._closing.is_set():
-                        break
+                self._stream = client.api().events(filters=filters)
+                for _ in self._stream:
                     on_event()
             except (DockerException, requests.RequestException, OSError):
                 on_event()  # the engine went away: let a tick see it
@@ -120,7 +126,7 @@ class DockerRuntime:
 
     def _is_running(self, name: str) -> bool:
         try:
-            found = self._changes.api.inspect_container(name)
+            found = self._changes.api().inspect_container(name)
         except NotFound:
             return False
         if found["Config"]["Labels"].get(_INSTANCE) != self._instance:
@@ -129,7 +135,7 @@ class DockerRuntime:
 
     def _remove(self, name: str) -> None:
         try:
-            self._changes.api.remove_container(name, force=True, v=True)
+            self._changes.api().remove_container(name, force=True, v=True)
         except NotFound:
             return
         except APIError as error:
@@ -147,7 +153,7 @@ class DockerRuntime:
         """
         folder = str(PurePosixPath(spec.checkpoint).parent)
         ports: dict[int | str, Any] = dict.fromkeys((ENGINE_PORT, LAUNCHER_PORT), (self._node.host, None))
-        host = self._changes.api.create_host_config(
+        host = self._changes.api().create_host_config(
             binds={folder: {"bind": folder, "mode": "ro"}},
             port_bindings=ports,
             read_only=True,
@@ -170,6 +176,29 @@ class DockerRuntime:
             "ports": list(ports),
             "host_config": host,
         }
+
+
+class _Client:
+    """The SDK's client, made when it is first needed: making one already asks the engine, which may be down."""
+
+    def __init__(self, url: str, timeout_s: int) -> None:
+        self._url, self._timeout_s = url, timeout_s
+        self._lock = threading.Lock()
+        self._made: docker.APIClient | None = None
+
+    def api(self) -> docker.APIClient:
+        """Raises the SDK's errors where the engine does not answer."""
+        with self._lock:
+            if self._made is None:
+                # No fixed version: engines of the field speak 1.41 at most, or 1.44 at least.
+                self._made = docker.APIClient(base_url=self._url, version="auto", timeout=self._timeout_s)
+            return self._made
+
+    def close(self) -> None:
+        """Give the connections back."""
+        with self._lock:
+            if self._made is not None:
+                self._made.close()
 
 
 def read_container(item: Mapping[str, Any], node: DockerNode) -> Container:

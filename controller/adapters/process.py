@@ -184,11 +184,11 @@ class ProcessRuntime:
     def _find(self, folder: Path, record: dict[str, Any]) -> psutil.Process | None:
         """The living process of a folder. The time of its birth tells it from another that got its number later."""
         child = self._children.get(ReplicaId(folder.name))
-        if child is not None:
-            child.poll()  # reap it, else it stays a zombie
-        if record.get("pid") is None:
-            return _find_by_folder(folder)
         try:
+            if child is not None:  # ours: the kernel says when it ended, and polling reaps it
+                return psutil.Process(child.pid) if child.poll() is None else None
+            if record.get("pid") is None:
+                return _find_by_folder(folder)
             process = psutil.Process(record["pid"])
             same = abs(process.create_time() - record["born"]) < 1.0
             return process if same and process.status() != psutil.STATUS_ZOMBIE else None
