@@ -27,7 +27,10 @@ def main() -> int:
     try:
         return launcher.run()
     except OSError as error:
-        sys.stderr.write(f"The launcher of {configuration.replica} cannot start: {error}.\n")
+        sys.stderr.write(
+            f"The launcher of {configuration.replica} cannot start: {error.strerror}"
+            f" (port {configuration.launcher_port}, endpoints file {configuration.endpoints_file}).\n"
+        )
         return EXIT_CANNOT_START
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 from typing import Any
@@ -41,12 +42,19 @@ def main() -> None:
 
 def _start(configuration: Configuration, reports: Reports) -> tuple[Any, int]:
     """The server, which answers by now, and its port. Blocks while the checkpoint loads."""
-    import xllamacpp  # here, so that a missing or broken package is told in a sentence too
-
     try:
+        socket.create_server((configuration.host, configuration.engine_port)).close()
+    except OSError as error:  # llama.cpp itself only says that something failed
+        place = f"{configuration.host}:{configuration.engine_port}"
+        reports.send(failed=f"The engine's address {place} cannot be had ({error.strerror}); choose a free port.")
+        sys.exit(1)
+    try:
+        import xllamacpp  # here, so that a missing or broken package is told in a sentence too
+
         server = xllamacpp.Server(_parameters(xllamacpp, configuration))
-    except (RuntimeError, OSError, ValueError) as error:
-        reports.send(failed=f"llama.cpp could not start with {configuration.checkpoint}: {error}.")
+    except (ImportError, RuntimeError, OSError, ValueError) as error:
+        reason = str(error).rstrip(".")
+        reports.send(failed=f"llama.cpp could not serve {configuration.checkpoint} ({reason}); its stderr says more.")
         sys.exit(1)
     return server, int(str(server.listening_address).rpartition(":")[2])
 

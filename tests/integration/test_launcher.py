@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -206,10 +207,26 @@ def test_a_missing_checkpoint_is_named_and_2(tmp_path: Path) -> None:
     assert "The checkpoint /nowhere/model.gguf cannot be read" in replica.stderr()
 
 
+@pytest.mark.parametrize(
+    ("variable", "exit_code", "sentence"),
+    [
+        pytest.param("STOKER_ENGINE_PORT", 1, "The engine's address 127.0.0.1:{port} cannot be had", id="engine"),
+        pytest.param("STOKER_LAUNCHER_PORT", 2, "Address already in use (port {port}", id="launcher"),
+    ],
+)
+def test_a_port_in_use_is_named(tmp_path: Path, variable: str, exit_code: int, sentence: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        replica = Replica(tmp_path, **{variable: str(port)})
+
+        assert replica.exit_code() == exit_code
+    assert sentence.format(port=port) in replica.stderr()
+
+
 def test_a_checkpoint_that_llamacpp_refuses_is_a_sentence(tmp_path: Path) -> None:
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + bytes(64))
     replica = Replica(tmp_path, STOKER_CHECKPOINT=str(broken))
 
     assert replica.exit_code() == 1
-    assert f"llama.cpp could not start with {broken}" in replica.stderr()
+    assert f"llama.cpp could not serve {broken}" in replica.stderr()
