@@ -159,7 +159,7 @@ def _sources(settings: Settings, parts: Parts, ticker: Ticker, telemetry: Teleme
     patience = max(_STUCK, 5 * settings.controller.tick_interval)
 
     def latest() -> Seen | None:
-        return Seen(ticker.latest.snapshot, ticker.latest.plan) if ticker.latest else None
+        return Seen(tick.snapshot, tick.plan, tick.routed) if (tick := ticker.latest) else None
 
     def healthy() -> bool:
         return ticker.latest is not None and parts.clock.now() - ticker.latest.snapshot.at < patience

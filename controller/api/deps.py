@@ -9,17 +9,18 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from controller.core.decision import Plan
-from controller.core.model import NodeName, Snapshot
+from controller.core.model import NodeName, ReplicaId, Snapshot
 from controller.core.policy import PoolPolicy
 from controller.ports import StateStore
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the last good tick saw and wanted."""
+    """What the last good tick saw and wanted, and to whom nginx sends requests."""
 
     snapshot: Snapshot
     plan: Plan
+    routed: frozenset[ReplicaId]
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,9 +46,8 @@ def replicas_of(seen: Seen | None) -> list[ReplicaOut]:
     if seen is None:
         return []
     memories: Mapping[str, ReplicaMemory] = {str(name): known for name, known in seen.plan.memory.replicas.items()}
-    routed = seen.plan.gateway.replicas()
     found = [
-        _replica(replica, memories[replica.container.replica], replica.container.replica in routed)
+        _replica(replica, memories[replica.container.replica], replica.container.replica in seen.routed)
         for replica in seen.snapshot.replicas
     ]
     return sorted(found, key=lambda item: (item.pool, item.created_at, item.replica))

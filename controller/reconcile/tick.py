@@ -14,7 +14,7 @@ from datetime import datetime
 from controller.core.decision import Plan
 from controller.core.errors import LostLease
 from controller.core.event import Event
-from controller.core.model import PoolName, Snapshot, Term
+from controller.core.model import PoolName, ReplicaId, Snapshot, Term
 from controller.core.planner import after_failed_starts, plan
 from controller.core.policy import PoolPolicy
 from controller.ports import TickReport
@@ -25,10 +25,14 @@ from controller.reconcile.parts import Parts
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """What a tick saw and wanted. `again_at`: come again then, sooner than usual; None: the interval will do."""
+    """What a tick saw and wanted, and to whom nginx sends requests at its end.
+
+    `again_at`: come again then, sooner than usual; None: the interval will do.
+    """
 
     snapshot: Snapshot
     plan: Plan
+    routed: frozenset[ReplicaId]
     again_at: datetime | None = None
 
 
@@ -84,7 +88,7 @@ class Ticker:
         self._narrate(snapshot, wanted, outcomes, routes)
         moved = routes.changed or any(outcome.error is None for outcome in outcomes)
         again = parts.clock.now() if moved else routes.state.retry_at
-        self.latest = Tick(snapshot, wanted, again)
+        self.latest = Tick(snapshot, wanted, routes.state.applied.replicas(), again)
         return routes.changed
 
     def _finish(self, wanted: Plan, outcomes: dict[int, act.Outcome], term: Term) -> None:

@@ -37,7 +37,8 @@ class Given:
         now = START + timedelta(seconds=5)
         readings = {POOL: PoolReadings(reading(2, now=now))}
         snapshot = Snapshot(now, 9, (*ready, starting), {}, readings, unknown)
-        self.seen = Seen(snapshot, plan(snapshot, POLICIES))
+        made = plan(snapshot, POLICIES)
+        self.seen = Seen(snapshot, made, made.gateway.replicas())
 
 
 @pytest.fixture
