@@ -38,6 +38,8 @@ def environment(layout: Layout, inherited: Mapping[str, str]) -> dict[str, str]:
         "STOKER_STATE_DIR": str(layout.root),
         "PATH": os.pathsep.join(paths),
         "PYTHONUNBUFFERED": "1",
+        # Else `python -m` looks into the working directory first, and the state directory has a folder `gateway`.
+        "PYTHONSAFEPATH": "1",
     }
 
 
