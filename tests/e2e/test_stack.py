@@ -1,0 +1,237 @@
+"""The whole stack on real Docker, nginx, Prometheus and a real model: what a user does, and what breaks at night.
+
+The tests share one stack and run in this order; each leaves it with three ready replicas.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tests.e2e.load import Load
+from tests.e2e.stack import Stack, environment, write_config
+from tests.waiting import wait_for
+
+pytestmark = [pytest.mark.e2e, pytest.mark.docker]
+HEAL_S = 90.0
+
+
+@pytest.fixture(scope="module")
+def stack(work: Path, docker_host: str, replica_image: str) -> Iterator[Stack]:
+    folder = work / "e2e"
+    folder.mkdir()
+    made = Stack(write_config(folder), folder / "state", environment(docker_host))
+    came = made.up("--runtime", "docker")
+    assert came.returncode == 0, came.stdout + came.stderr
+    yield made
+    went = made.stoker("down")
+    assert went.returncode == 0, went.stdout + went.stderr
+
+
+@pytest.fixture(scope="module")
+def engine(docker_host: str) -> Iterator[docker.DockerClient]:
+    client = docker.DockerClient(base_url=docker_host)
+    yield client
+    client.close()
+
+
+def three_ready(stack: Stack) -> list[str]:
+    return wait_for(lambda: found if len(found := stack.ready()) == 3 else None, HEAL_S, "three ready replicas")
+
+
+def codes(stack: Stack, kind: str, replica: str) -> list[str]:
+    """The reasons of the decisions of this kind about this replica."""
+    found = [item for item in stack.decisions() if item["kind"] == kind and item["replica"] == replica]
+    return [reason["code"] for item in found for reason in item["reasons"]]
+
+
+def test_up_ends_with_three_ready_replicas_in_containers(stack: Stack, engine: docker.DockerClient) -> None:
+    assert three_ready(stack) == ["smollm2-1", "smollm2-2", "smollm2-3"]
+    for name in stack.ready():
+        container = engine.containers.get(stack.container(name))
+        assert container.labels["stoker.pool"] == "smollm2"
+        (mount,) = [item for item in container.attrs["Mounts"] if item["Type"] == "bind"]
+        assert mount["RW"] is False
+
+
+def test_the_openai_client_gets_its_answers(stack: Stack) -> None:
+    client = stack.client()
+    question = [{"role": "user", "content": "What is a lighthouse?"}]
+    assert [model.id for model in client.models.list()] == ["smollm2"]
+
+    answer = client.chat.completions.create(model="smollm2", messages=question, max_tokens=16)
+    assert answer.choices[0].message.content
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens <= 16
+
+    chunks = list(client.chat.completions.create(model="smollm2", messages=question, max_tokens=16, stream=True))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert len(chunks) > 3
+    client.close()
+
+
+def test_status_tells_the_same_in_both_forms(stack: Stack) -> None:
+    said = json.loads(stack.stoker("status", "--json").stdout)
+    names = [item["replica"] for item in said["replicas"]]
+    table = stack.stoker("status").stdout
+
+    assert names == ["smollm2-1", "smollm2-2", "smollm2-3"]
+    assert all(name in table for name in names)
+
+
+def test_a_second_up_is_refused_and_harms_nothing(stack: Stack) -> None:
+    again = stack.up()
+
+    assert again.returncode == 2
+    assert "already running" in again.stderr
+    assert len(stack.ready()) == 3
+
+
+def test_users_see_themselves_in_prometheus(stack: Stack) -> None:
+    def seen() -> bool:
+        query = 'sum+by+(pool)(stoker_edge_requests_total{code="200",replica=~"smollm2-.*"})'
+        found = _prometheus(stack, query)
+        return bool(found) and float(found[0]["value"][1]) >= 2
+
+    wait_for(seen, 30, "the edge's count of answered requests")
+
+
+def test_killed_and_paused_under_load_costs_no_request(stack: Stack, engine: docker.DockerClient) -> None:
+    killed, paused, *_ = three_ready(stack)
+    with Load(stack, 20) as load:
+        wait_for(lambda: load.done() >= 20, HEAL_S, "load")
+        engine.containers.get(stack.container(killed)).kill()
+        engine.containers.get(stack.container(paused)).pause()
+        wait_for(lambda: not {killed, paused} & set(stack.ready()), HEAL_S, "both to leave nginx")
+        wait_for(lambda: len(stack.ready()) >= 3, HEAL_S, "successors")
+        before = load.done()
+        wait_for(lambda: load.done() >= before + 20, HEAL_S, "more load")
+
+    assert load.record.failed == []
+    names = [item["replica"] for item in stack.replicas()]
+    assert killed not in names
+    assert paused not in names
+    assert "ContainerExited" in codes(stack, "remove_replica", killed)
+    assert "ProbesFailed" in codes(stack, "remove_replica", paused)
+
+
+def test_more_load_brings_more_replicas_and_none_of_it_is_cut_on_the_way_back(stack: Stack) -> None:
+    with Load(stack, 20, tokens=16) as load:
+        wait_for(lambda: len(stack.ready()) == 5, HEAL_S, "a fourth and a fifth replica")
+    with Load(stack, 2, tokens=200) as few:
+        wait_for(lambda: [item["state"] for item in stack.replicas()] == ["ready"] * 3, 2 * HEAL_S, "three again")
+
+    assert (load.record.failed, load.record.cut) == ([], [])
+    assert (few.record.failed, few.record.cut) == ([], [])
+    scaled = [item for item in stack.decisions() if item["kind"] == "scale_pool"]
+    assert max(item["desired"] for item in scaled) == 5
+    assert scaled[-1]["desired"] == 3
+    assert all(item["reasons"] and item["outcome"] == "done" for item in scaled)
+
+
+def test_the_controller_dies_and_users_notice_nothing(stack: Stack) -> None:
+    names = three_ready(stack)
+    with Load(stack, 6) as load:
+        wait_for(lambda: load.done() >= 6, HEAL_S, "load")
+        old = stack.process("controller.main")
+        old.send_signal(signal.SIGKILL)
+        wait_for(lambda: not old.is_running() and stack.ready() == names, HEAL_S, "a new controller")
+        before = load.done()
+        wait_for(lambda: load.done() >= before + 6, HEAL_S, "more load")
+
+    assert (load.record.failed, load.record.cut) == ([], [])
+    assert [item["replica"] for item in stack.replicas()] == names, "adopted, none started twice"
+
+
+def test_prometheus_dies_and_comes_back(stack: Stack) -> None:
+    names = three_ready(stack)
+    with Load(stack, 4) as load:
+        stack.process("prometheus --config.file").send_signal(signal.SIGKILL)
+        wait_for(lambda: _lost(stack, "metrics"), HEAL_S, "the controller to notice")
+        wait_for(lambda: _back(stack, "metrics"), HEAL_S, "Prometheus to be back")
+
+    assert (load.record.failed, load.record.cut) == ([], [])
+    assert stack.ready() == names
+
+
+def test_nginx_dies_and_requests_fail_only_while_it_is_down(stack: Stack) -> None:
+    names = three_ready(stack)
+    with Load(stack, 4) as load:
+        wait_for(lambda: load.done() >= 8, HEAL_S, "load")
+        master = stack.nginx()
+        master.send_signal(signal.SIGKILL)
+        wait_for(lambda: not master.is_running(), HEAL_S, "its end")
+        ok = load.record.ok
+        wait_for(lambda: load.record.ok >= ok + 12, HEAL_S, "answers again")
+    broken = len(load.record.failed) + len(load.record.cut)
+    with Load(stack, 4) as after:
+        wait_for(lambda: after.done() >= 12, HEAL_S, "answers")
+
+    assert broken > 0, "it was really down"
+    assert (after.record.failed, after.record.cut) == ([], [])
+    assert stack.ready() == names
+
+
+def test_the_page_shows_it_all_and_refreshes_itself(stack: Stack, tmp_path: Path) -> None:
+    faults: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=_QUIET_CHROMIUM)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(f"http://127.0.0.1:{stack.port('controller')}/")
+        text = page.inner_text("body")
+        assert all(name in text for name in stack.ready())
+        first = page.inner_text("header")
+        page.wait_for_function("before => document.querySelector('header').innerText !== before", arg=first)
+        page.screenshot(path=tmp_path / "page.png", full_page=True)
+        browser.close()
+
+    assert faults == []
+
+
+def test_down_leaves_nothing(stack: Stack, engine: docker.DockerClient) -> None:
+    went = stack.stoker("down")
+
+    assert went.returncode == 0, went.stdout + went.stderr
+    assert stack.processes() == []
+    assert engine.containers.list(all=True, filters={"name": stack.container("")}) == []
+
+
+_QUIET_CHROMIUM = [
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def _prometheus(stack: Stack, query: str) -> list[dict[str, list[str]]]:
+    import urllib.parse
+    import urllib.request
+
+    url = f"http://127.0.0.1:{stack.port('prometheus')}/api/v1/query?query={urllib.parse.quote(query, safe='+')}"
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        found: list[dict[str, list[str]]] = json.load(answer)["data"]["result"]
+    return found
+
+
+def _events(stack: Stack, name: str, source: str) -> int:
+    events = stack.api("/api/v1/events?limit=1000")
+    return sum(1 for item in events if item["event"] == name and item["subject"] == f"source/{source}")
+
+
+def _lost(stack: Stack, source: str) -> bool:
+    return _events(stack, "source_lost", source) > 0
+
+
+def _back(stack: Stack, source: str) -> bool:
+    return _events(stack, "source_back", source) >= _events(stack, "source_lost", source)
