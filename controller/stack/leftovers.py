@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
+from functools import partial
 
 import psutil
 
 from controller.installation import Layout
+from controller.stack.waiting import wait_until
 
 # In the environment of supervisord, and so of everything below it. Not STOKER_STATE_DIR: a user may have that in a
 # shell of theirs, and the shell is none of ours.
@@ -23,21 +26,20 @@ def processes(layout: Layout) -> list[psutil.Process]:
     found = {process.pid: process for process in marked}
     for process in marked:
         for child in _children(process):
-            if child.pid not in spared:
+            if child.pid not in spared and _lives(child):
                 found.setdefault(child.pid, child)
     return list(found.values())
 
 
 def end(victims: Iterable[psutil.Process]) -> None:
     """SIGTERM to all, and SIGKILL to those that are still there after 5 s. Blocks for at most 10 s."""
-    alive = list(victims)
-    for signal_all in (psutil.Process.terminate, psutil.Process.kill):
+    alive = [process for process in victims if _lives(process)]
+    for signal_one in (psutil.Process.terminate, psutil.Process.kill):
         for process in alive:
-            try:
-                signal_all(process)
-            except psutil.Error:  # it is gone, or not ours to end
-                continue
-        _, alive = psutil.wait_procs(alive, timeout=_PATIENCE_S)
+            with contextlib.suppress(psutil.Error):  # it is gone, or not ours to end
+                signal_one(process)
+        wait_until(partial(_all_gone, alive), _PATIENCE_S)
+        alive = [process for process in alive if _lives(process)]
 
 
 def runs_module(process: psutil.Process, module: str) -> bool:
@@ -54,6 +56,18 @@ def describe(process: psutil.Process) -> str:
         return f"{process.name()} (pid {process.pid})"
     except psutil.Error:
         return f"pid {process.pid}"
+
+
+def _all_gone(processes: Iterable[psutil.Process]) -> bool:
+    return not any(map(_lives, processes))
+
+
+def _lives(process: psutil.Process) -> bool:
+    """A zombie does not: it only waits for its parent, which may be slow to look."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _belongs(process: psutil.Process, layout: Layout) -> bool:

@@ -14,6 +14,8 @@ from controller.stack.api_client import Seen
 from controller.stack.supervisor import ProgramState, Supervisor
 from controller.stack.trouble import Trouble
 
+_WIDTH = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -37,6 +39,8 @@ class Report:
         from controller.stack import view
 
         console = Console()
+        if not console.is_terminal:
+            console.width = _WIDTH  # rich takes 80 columns for a pipe and would cut the reasons
         for one in self.programs:
             if one.state != "RUNNING":
                 console.print(f"{one.name} is not running: {one.state.lower()}", highlight=False)

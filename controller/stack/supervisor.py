@@ -70,7 +70,7 @@ class Supervisor:
         self._layout.logs.mkdir(parents=True, exist_ok=True)
         for program in programs:
             program.directory.mkdir(parents=True, exist_ok=True)
-        self._config.write_text(render(self._layout, programs), encoding="utf-8")
+        self._config.write_text(render(self._layout, programs, as_root=os.geteuid() == 0), encoding="utf-8")
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._config)]
         started = subprocess.run(command, env=dict(environment), capture_output=True, text=True, timeout=_START_S)
         if started.returncode != 0 or not wait_until(self.running, _START_S):
@@ -84,8 +84,10 @@ class Supervisor:
             Trouble: one ended at once; the last line of its log is in the text.
         """
         for name in names:
-            if self._call("startProcess", name, False) is None:
-                raise Trouble(self._why_not(name))
+            try:
+                self._ask("startProcess", name, False)
+            except xmlrpc.client.Error as error:  # a Fault: no such file, not executable
+                raise Trouble(f"{name} cannot be started: {getattr(error, 'faultString', error)}") from error
         if not wait_until(lambda: self._all_up(names), _START_S):
             late = [name for name in names if self._state(name) != "RUNNING"]
             raise Trouble(f"not running after {_START_S:.0f} s: {', '.join(late)}; see {self._layout.logs}")
@@ -124,13 +126,15 @@ class Supervisor:
 
     def _call(self, method: str, *arguments: object, timeout_s: float = _ANSWER_S) -> Any:
         """The answer; None where it does not answer, or answers with a fault."""
+        try:
+            return self._ask(method, *arguments, timeout_s=timeout_s)
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error):
+            return None
+
+    def _ask(self, method: str, *arguments: object, timeout_s: float = _ANSWER_S) -> Any:
         transport = UnixTransport(self._socket, timeout_s)
         with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as proxy:
-            remote = cast(Callable[..., Any], getattr(proxy.supervisor, method))
-            try:
-                return remote(*arguments)
-            except (OSError, http.client.HTTPException, xmlrpc.client.Error):
-                return None
+            return cast(Callable[..., Any], getattr(proxy.supervisor, method))(*arguments)
 
 
 def require_short_path(layout: Layout) -> None:
@@ -147,13 +151,13 @@ def require_short_path(layout: Layout) -> None:
         )
 
 
-def render(layout: Layout, programs: Iterable[Program]) -> str:
+def render(layout: Layout, programs: Iterable[Program], *, as_root: bool) -> str:
     """The text of supervisord.conf."""
     head = _HEAD.format(
         socket=_literal(layout.supervisor / "supervisor.sock"),
         pid=_literal(layout.supervisor / "supervisord.pid"),
         log=_literal(layout.logs / "supervisord.log"),
-        user="user=root\n" if os.geteuid() == 0 else "",  # else it warns that it keeps its privileges
+        user="user=root\n" if as_root else "",  # else it warns that it keeps its privileges
     )
     return head + "".join(_render_program(layout, program) for program in programs)
 

@@ -38,5 +38,6 @@ class UnixTransport(xmlrpc.client.Transport):
         self._timeout_s = timeout_s
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        # One connection per call: a kept one would be stale after supervisord restarted.
-        return UnixConnection(self._path, self._timeout_s)
+        connection = UnixConnection(self._path, self._timeout_s)
+        self._connection = (host, connection)  # what `close` of the base class closes
+        return connection

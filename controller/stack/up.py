@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,6 @@ from controller.stack.trouble import Trouble
 RuntimeChoice = Literal["auto", "docker", "process"]
 # Beyond the cold start of the replicas: the controller's own start and its first ticks.
 _MARGIN_S = 30.0
-_LOOK_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +141,15 @@ def _serve(run: _Run, *, detach: bool) -> None:
     patience_s = _MARGIN_S + max(pool.health.cold_start_deadline.total_seconds() for pool in run.settings.pools)
     with watch.screen(run.console) as shown:
         ready = watch.until_ready(run.settings, shown, patience_s)
-    if detach and not ready:
-        raise Trouble(f"not ready after {patience_s:.0f} s, so everything is stopped; see {run.layout.logs}")
-    _say_where(run, ready=ready)
-    if not detach:
-        _follow(run)
+        if detach and not ready:
+            raise Trouble(f"not ready after {patience_s:.0f} s, so everything is stopped; see {run.layout.logs}")
+        _say_where(run, ready=ready)
+        if detach:
+            return
+        run.progress.say("Ctrl-C stops it.")
+        with contextlib.suppress(KeyboardInterrupt):
+            watch.while_true(run.supervisor.running, run.settings, shown)
+    _stop(run)
 
 
 def _say_where(run: _Run, *, ready: bool) -> None:
@@ -157,21 +160,11 @@ def _say_where(run: _Run, *, ready: bool) -> None:
     run.progress.say(f"  Prometheus  http://{run.settings.controller.host}:{ports.prometheus}")
 
 
-def _follow(run: _Run) -> None:
-    """Until a signal: then stop everything and return. Also returns once somebody else has stopped it."""
-    run.progress.say("Ctrl-C stops it.")
-    try:
-        with watch.screen(run.console) as shown:
-            while run.supervisor.running():
-                seen = api_client.look(run.settings)
-                if seen is not None:
-                    shown.show(seen)
-                time.sleep(_LOOK_EVERY_S)
-    except KeyboardInterrupt:
-        with undisturbed():
-            stop_everything(run.layout, run.progress)
-        return
+def _stop(run: _Run) -> None:
+    """After a signal; or the supervisor is gone, because of `stoker down` or because somebody killed it."""
+    supervised = run.supervisor.running()
     with undisturbed():
-        if stop_everything(run.layout, run.progress):
-            raise Trouble("the process supervisor was killed, so everything is stopped")
-    run.progress.say("Stopped by `stoker down`.")
+        anything = stop_everything(run.layout, run.progress)
+    if not supervised and anything:
+        raise Trouble("the process supervisor was killed, so everything else was stopped, too")
+    run.progress.say("Stopped.")

@@ -11,6 +11,7 @@ from rich.text import Text
 from controller.stack.api_client import Row, Seen
 
 _COLUMNS = ("replica", "state", "phase", "cold start", "in flight", "waiting", "routed", "why")
+_NUMBERS = ("cold start", "in flight", "waiting")
 _COLOURS = {"ready": "green", "starting": "yellow", "draining": "cyan", "unready": "red", "exited": "red"}
 
 
@@ -18,7 +19,7 @@ def table(seen: Seen, now: datetime) -> Table:
     """One row per replica, under a title with the count of each pool."""
     drawn = Table(title=Text(headline(seen)), title_justify="left", box=None, padding=(0, 2, 0, 0))
     for name in _COLUMNS:
-        drawn.add_column(name, justify="right" if name in ("cold start", "in flight", "waiting") else "left")
+        drawn.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=True)
     for row in seen.replicas:
         cells = [Text(cell) for cell in replica_cells(row, now)]
         cells[1].stylize(_COLOURS.get(row["state"], ""))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Protocol
@@ -16,6 +16,7 @@ from controller.stack import api_client, view
 from controller.stack.api_client import Seen
 
 _PAUSE_S = 0.5
+_LOOK_EVERY_S = 1.0
 
 
 class Screen(Protocol):
@@ -66,3 +67,12 @@ def until_ready(settings: Settings, shown: Screen, timeout_s: float) -> bool:
                 return True
         time.sleep(_PAUSE_S)
     return False
+
+
+def while_true(condition: Callable[[], bool], settings: Settings, shown: Screen) -> None:
+    """Show what happens for as long as `condition` holds; it is asked once a second."""
+    while condition():
+        seen = api_client.look(settings)
+        if seen is not None:
+            shown.show(seen)
+        time.sleep(_LOOK_EVERY_S)

