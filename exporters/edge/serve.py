@@ -177,7 +177,8 @@ def _ask(host: str, port: int) -> dict[str, int] | None:
     connection = http.client.HTTPConnection(host, port, timeout=ASK_TIMEOUT_S)
     try:
         connection.request("GET", "/in_flight", headers={"Connection": "close"})
-        return in_flight(connection.getresponse().read())
+        with connection.getresponse() as answer:
+            return in_flight(answer.read())
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
         return None
     finally:

@@ -131,8 +131,8 @@ class RunningNginx:
         connection = self.connect()
         try:
             connection.request(method, path, body, {"Connection": "close"})
-            answer = connection.getresponse()
-            return answer.status, dict(answer.getheaders()), answer.read()
+            with connection.getresponse() as answer:
+                return answer.status, dict(answer.getheaders()), answer.read()
         finally:
             connection.close()
 
@@ -145,8 +145,9 @@ class RunningNginx:
         connection = http.client.HTTPConnection("127.0.0.1", self.parts.ports.gateway_status, timeout=10)
         try:
             connection.request("GET", "/in_flight")
-            answer: Any = json.loads(connection.getresponse().read())
-            return dict(answer["pools"])
+            with connection.getresponse() as answer:
+                said: Any = json.loads(answer.read())
+            return dict(said["pools"])
         finally:
             connection.close()
 

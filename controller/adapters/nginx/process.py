@@ -79,7 +79,8 @@ class NginxProcess:
         connection = http.client.HTTPConnection(self.status.host, self.status.port, timeout=ASK_TIMEOUT_S)
         try:
             connection.request("GET", "/generation", headers={"Connection": "close"})
-            return str(json.loads(connection.getresponse().read())["generation"])
+            with connection.getresponse() as answer:
+                return str(json.loads(answer.read())["generation"])
         except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
             return None
         finally:
