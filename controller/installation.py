@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import uuid
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Layout:
@@ -55,6 +56,7 @@ class Installation(BaseModel):
     runtime: Literal["docker", "process"]
     docker_host: str | None = None  # unix:///... ; None for the process runtime
     pools: dict[str, PoolParts]
+    run: str = Field(default_factory=lambda: uuid.uuid4().hex)  # tells one `stoker up` from the next
 
     @staticmethod
     def load(layout: Layout) -> Installation:

@@ -130,6 +130,7 @@ def _build(runtime: _Runtime, stack: contextlib.ExitStack) -> tuple[Ticker, Sche
     layout, settings, clock, wake = runtime.layout, runtime.settings, SystemClock(), _Wake()
     telemetry, store = Telemetry(), SqlStore(layout.database)
     stack.callback(store.close)
+    store.begin(runtime.installation.run)
     lease = FileLease(layout.lock, store)
     stack.callback(lease.release)
     prober, containers = HttpProber(clock, wake), runtime.container_runtime(clock)

@@ -19,7 +19,7 @@ def fold_health(replica: Replica, policy: HealthPolicy, now: datetime) -> tuple[
     step = _next_state(replica, before, policy, now)
     if step is None:
         if replica.memory is None:
-            return before, Reason(ReasonCode.CONTAINER_STARTED, "the container was found running")
+            return before, Reason(ReasonCode.CONTAINER_STARTED, before.why)
         return before, None
     state, reason = step
     after = replace(before, state=state, since=now, why=reason.text)
@@ -30,7 +30,8 @@ def fold_health(replica: Replica, policy: HealthPolicy, now: datetime) -> tuple[
 
 def _adopt(replica: Replica, now: datetime) -> ReplicaMemory:
     container = replica.container
-    return ReplicaMemory(container.replica, container.pool, ReplicaState.STARTING, now, container.created_at)
+    why = "the container was found running"
+    return ReplicaMemory(container.replica, container.pool, ReplicaState.STARTING, now, container.created_at, why=why)
 
 
 def _next_state(

@@ -125,6 +125,20 @@ def test_sqlite_remembers_over_a_restart(tmp_path: Path) -> None:
     second.close()
 
 
+def test_a_new_run_begins_at_nothing_but_numbers_on(tmp_path: Path) -> None:
+    store = SqlStore(tmp_path / "controller.db")
+    store.begin("first")
+    store.save(PLAN, tick=7, term=store.take_term(), at=START)
+    store.begin("first")
+    assert store.load() == MEMORY, "a restarted controller forgets nothing"
+
+    store.begin("second")
+    assert store.load() == Memory({POOL: PoolMemory(POOL, 0, 9)})
+    assert len(store.decisions(limit=10)) == 2, "the ledger stays"
+    assert store.take_term() == Term(2)
+    store.close()
+
+
 def test_a_file_that_is_no_database_is_put_aside(tmp_path: Path) -> None:
     path = tmp_path / "controller.db"
     path.write_text("this is no database, and it is long enough to be sure of that" * 100)

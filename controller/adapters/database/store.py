@@ -68,6 +68,24 @@ class SqlStore:
         self._memory = None
         return Term(term)
 
+    def begin(self, run: str) -> None:
+        """Forget what an earlier `stoker up` remembered: its replicas are gone, and its load may be, too.
+
+        The same `run` again (a controller that was restarted) forgets nothing. Replicas are numbered on, so that a
+        name means one replica in the whole ledger.
+        """
+        with Session(self._engine) as session:
+            row = session.get(TermRow, 1) or TermRow(term=0)
+            if row.run != run:
+                row.run = run
+                session.add(row)
+                session.exec(delete(ReplicaRow))
+                for pool in session.exec(select(PoolRow)):
+                    pool.desired, pool.start_failures, pool.last_start_failure_at = 0, 0, None
+                    session.add(pool)
+                session.commit()
+        self._memory = None
+
     def load(self) -> Memory:
         """See `StateStore.load`."""
         if self._memory is None:

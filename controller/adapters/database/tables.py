@@ -30,6 +30,7 @@ class TermRow(SQLModel, table=True):
     __tablename__ = "term"
     id: int = Field(default=1, primary_key=True)
     term: int
+    run: str = ""  # the `stoker up` that the memory belongs to
 
 
 class PoolRow(SQLModel, table=True):
