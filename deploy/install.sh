@@ -5,6 +5,7 @@
 #   deploy/install.sh test                               what `make test` needs on top
 #
 # Debian packages need root; without it the command to run is printed. Exit code 2: something has to be done by hand.
+# shellcheck disable=SC2046,SC2086  # lists of names are words on purpose
 set -eu
 cd "$(dirname "$0")/.."
 purpose=$1
@@ -62,17 +63,17 @@ apt_install() {
 }
 
 install_debian_packages() {
-    always=$(missing_always | tr '\n' ' ')
-    docker=$(missing_for_docker | tr '\n' ' ')
-    if [ -z "$always$docker" ]; then return; fi
+    always=$(missing_always | xargs)
+    docker=$(missing_for_docker | xargs)
+    all=$(echo $always $docker)
+    if [ -z "$all" ]; then return; fi
     if is_root && has apt-get; then
-        # shellcheck disable=SC2086  # a list of names
-        apt_install $always $docker
+        apt_install $all
         return
     fi
     say "Debian packages are missing. As root, run:" >&2
     say "" >&2
-    say "    sudo apt-get update && sudo apt-get install --no-install-recommends $always$docker" >&2
+    say "    sudo apt-get update && sudo apt-get install --no-install-recommends $all" >&2
     if [ -n "$docker" ]; then
         say "" >&2
         say "Docker ($docker) is only for replicas in containers. Without it, as local processes:" >&2
