@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import psutil
 
 from controller.adapters.docker_image import ping
 from controller.installation import Layout
@@ -57,6 +60,11 @@ def find(layout: Layout, progress: Progress) -> Engine | NoEngine:
         return NoEngine("no Docker engine is installed; apt-get install docker.io")
     if _start_service(progress):
         return Engine(DEFAULT_HOST)
+    if rival := _rival():
+        return NoEngine(
+            f"a dockerd runs already (pid {rival}) but does not answer at {DEFAULT_HOST.removeprefix('unix://')}; "
+            "name its socket in DOCKER_HOST"
+        )
     progress.say(f"The Docker service does not start here: taking a dockerd of our own, kept in {layout.engine}")
     return Engine(own_host(layout), own=True)
 
@@ -94,6 +102,16 @@ def start_own(layout: Layout, supervisor: Supervisor) -> None:
     if not wait_until(lambda: ping(own_host(layout), _PING_S), _OWN_S):
         log = layout.logs / "dockerd.log"
         raise Trouble(f"the Docker engine of our own does not answer: {last_line(log)} (all of it in {log})")
+
+
+def _rival() -> int | None:
+    """The pid of a dockerd in our network namespace: a second one would change the address of its bridge docker0."""
+    ours = os.readlink("/proc/self/ns/net")
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.name() == "dockerd" and os.readlink(f"/proc/{process.pid}/ns/net") == ours:
+                return process.pid
+    return None
 
 
 def _start_service(progress: Progress) -> bool:
