@@ -36,11 +36,18 @@ def only_one(layout: Layout) -> Iterator[None]:
         os.close(lock)
 
 
+def _deaf(number: int, frame: FrameType | None) -> None:
+    """Not SIG_IGN: Python prints a traceback for a signal that arrived just before it was set."""
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """In the body SIGTERM and SIGHUP do what Ctrl-C does: raise `KeyboardInterrupt`."""
+    """In the body SIGTERM and SIGHUP do what Ctrl-C does: raise `KeyboardInterrupt`, the first of them only."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        # Here and not where it is caught: an impatient second one must not find a gap between the two.
+        for other in _STOPPING:
+            signal.signal(other, _deaf)
         raise KeyboardInterrupt
 
     before = [(number, signal.signal(number, interrupt)) for number in _STOPPING]
@@ -54,7 +61,7 @@ def interruptible() -> Iterator[None]:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """In the body those signals do nothing: a second Ctrl-C must not leave half of it running."""
-    before = [(number, signal.signal(number, signal.SIG_IGN)) for number in _STOPPING]
+    before = [(number, signal.signal(number, _deaf)) for number in _STOPPING]
     try:
         yield
     finally:
