@@ -43,7 +43,12 @@ def look(settings: Settings) -> Seen | None:
         pools, replicas = (json.loads(_get(f"{base}/api/v1/{name}")) for name in ("pools", "replicas"))
     except (URLError, OSError, ValueError):
         return None
-    return Seen(tuple(pools), tuple(replicas))
+    return Seen(tuple(pools), tuple(sorted(replicas, key=_order)))
+
+
+def _order(row: Row) -> tuple[str, int, str]:
+    """small-2 before small-10."""
+    return (row["pool"], len(row["replica"]), row["replica"])
 
 
 def _get(address: str) -> bytes:

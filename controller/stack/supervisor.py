@@ -109,6 +109,11 @@ class Supervisor:
             ProgramState(item["name"], item["statename"], item["pid"]) for item in self._call("getAllProcessInfo") or ()
         )
 
+    def last_words(self, name: str) -> str:
+        """The last line of a program's log, and where the rest is."""
+        log = self._layout.logs / f"{name}.log"
+        return f"{last_line(log) or 'it said nothing'} (all of it in {log})"
+
     def _state(self, name: str) -> str:
         return next((program.state for program in self.states() if program.name == name), "")
 
@@ -116,13 +121,8 @@ class Supervisor:
         states = {name: self._state(name) for name in names}
         for name, state in states.items():
             if state not in ("STARTING", "RUNNING"):
-                raise Trouble(self._why_not(name))
+                raise Trouble(f"{name} does not start: {self.last_words(name)}")
         return set(states.values()) == {"RUNNING"}
-
-    def _why_not(self, name: str) -> str:
-        log = self._layout.logs / f"{name}.log"
-        words = last_line(log) or "it said nothing"
-        return f"{name} does not start: {words} (all of it in {log})"
 
     def _call(self, method: str, *arguments: object, timeout_s: float = _ANSWER_S) -> Any:
         """The answer; None where it does not answer, or answers with a fault."""

@@ -20,6 +20,7 @@ from controller.stack.down import anything_left, stop_everything
 from controller.stack.engine import Engine, NoEngine
 from controller.stack.programs import environment, programs
 from controller.stack.progress import Progress
+from controller.stack.restarts import Restarts
 from controller.stack.single import interruptible, only_one, undisturbed
 from controller.stack.supervisor import Supervisor, require_short_path
 from controller.stack.trouble import Trouble
@@ -140,7 +141,7 @@ def _install(run: _Run, options: UpOptions, found: _Found) -> None:
 def _serve(run: _Run, *, detach: bool) -> None:
     patience_s = _MARGIN_S + max(pool.health.cold_start_deadline.total_seconds() for pool in run.settings.pools)
     with watch.screen(run.console) as shown:
-        ready = watch.until_ready(run.settings, shown, patience_s)
+        ready = watch.until_ready(run.settings, shown, Restarts(run.supervisor), patience_s)
         if detach and not ready:
             raise Trouble(f"not ready after {patience_s:.0f} s, so everything is stopped; see {run.layout.logs}")
         _say_where(run, ready=ready)

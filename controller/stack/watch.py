@@ -14,6 +14,7 @@ from rich.live import Live
 from controller.settings import Settings
 from controller.stack import api_client, view
 from controller.stack.api_client import Seen
+from controller.stack.restarts import Restarts
 
 _PAUSE_S = 0.5
 _LOOK_EVERY_S = 1.0
@@ -56,10 +57,15 @@ def screen(console: Console) -> Iterator[Screen]:
         yield _Table(live)
 
 
-def until_ready(settings: Settings, shown: Screen, timeout_s: float) -> bool:
-    """Show what happens until every pool has its floor of ready replicas; False where that took too long."""
+def until_ready(settings: Settings, shown: Screen, restarts: Restarts, timeout_s: float) -> bool:
+    """Show what happens until every pool has its floor of ready replicas; False where that took too long.
+
+    Raises:
+        Trouble: a program ends again and again.
+    """
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
+        restarts.look()
         seen = api_client.look(settings)
         if seen is not None:
             shown.show(seen)

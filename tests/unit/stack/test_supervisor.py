@@ -18,6 +18,7 @@ from controller.stack import leftovers
 from controller.stack.down import anything_left, stop_everything
 from controller.stack.programs import environment
 from controller.stack.progress import Progress
+from controller.stack.restarts import Restarts
 from controller.stack.single import only_one
 from controller.stack.supervisor import Program, Supervisor, last_line
 from controller.stack.trouble import Trouble
@@ -59,6 +60,11 @@ def pid_of(supervisor: Supervisor, name: str) -> int:
     return next((one.pid for one in supervisor.states() if one.name == name and one.state == "RUNNING"), 0)
 
 
+def pid_not(supervisor: Supervisor, name: str, previous: int) -> int:
+    pid = pid_of(supervisor, name)
+    return 0 if pid == previous else pid
+
+
 def lives(process: psutil.Process) -> bool:
     """A zombie does not; whoever became its parent may be slow to look."""
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
@@ -70,7 +76,7 @@ def test_what_is_killed_comes_back_and_down_leaves_nothing(layout: Layout, progr
     assert {one.name: one.state for one in supervisor.states()} == {"controller": "RUNNING", "edge": "RUNNING"}
 
     os.kill(first, signal.SIGKILL)
-    wait_for(lambda: pid_of(supervisor, "edge") not in (0, first), 10, "edge runs again")
+    wait_for(lambda: pid_not(supervisor, "edge", first), 10, "edge runs again")
 
     assert stop_everything(layout, progress)
     assert leftovers.processes(layout) == []
@@ -109,6 +115,19 @@ def test_one_that_ends_at_once_is_trouble_in_its_own_words(layout: Layout, progr
     assert str(layout.logs / "edge.log") in str(refused.value)
     stop_everything(layout, progress)
     assert leftovers.processes(layout) == []
+
+
+def test_one_that_dies_again_and_again_is_told_from_one_that_was_killed_once(layout: Layout) -> None:
+    supervisor = started(layout, program(layout, "edge", SLEEP))
+    restarts, previous = Restarts(supervisor), 0
+    for _ in range(3):
+        previous = wait_for(lambda before=previous: pid_not(supervisor, "edge", before), 10, "edge runs again")
+        restarts.look()
+        os.kill(previous, signal.SIGKILL)
+    wait_for(lambda: pid_not(supervisor, "edge", previous), 10, "edge runs again")
+
+    with pytest.raises(Trouble, match="edge ends again and again: here"):
+        restarts.look()
 
 
 def test_a_program_that_is_not_there_is_named(layout: Layout, progress: Progress) -> None:
