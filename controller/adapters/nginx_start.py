@@ -21,6 +21,7 @@ def main(arguments: list[str]) -> None:
     folder, binary, error_log = arguments
     os.chdir(folder)  # by their working directory the workers are found again
     end_leftovers(Path(folder).resolve())
+    Path("hold.sock").unlink(missing_ok=True)  # of a master that was killed: nginx does not bind over it
     os.execv(binary, [binary, "-p", f"{folder}/", "-c", "nginx.conf", "-e", error_log, "-g", "daemon off;"])
 
 

@@ -3,9 +3,10 @@
 A line is what `log_format stoker` of the gateway writes, behind a syslog header:
 
     <190>Nov 23 01:52:30 stoker: {"pool":"smollm2","replica":"smollm2-1","status":"200","duration":0.512,
-     "header_times":"-, 0.312","response_times":"0.001, 0.510","bytes":1234}
+     "header_times":"-, 0.312","response_times":"0.001, 0.510","tried":"127.0.0.1:4001, 127.0.0.1:4002","bytes":1234}
 
-The two lists have one element per replica that was tried.
+The two lists of times have one element for each time that the request was begun; `tried` has the replicas of the last
+time. `replica` is the one that answered, empty where nginx had to answer itself.
 """
 
 from __future__ import annotations
@@ -127,8 +128,8 @@ def parse(datagram: bytes) -> Line:
             replica=data["replica"],
             code=data["status"],
             duration_s=float(data["duration"]),
-            first_byte_s=_first_byte(headers, responses),
-            tries=len(responses),
+            first_byte_s=_first_byte(headers, responses) if data["replica"] else None,
+            tries=len(responses) + data["tried"].count(","),
         )
         valid = isinstance(line.pool, str) and isinstance(line.replica, str) and _CODE.fullmatch(line.code)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

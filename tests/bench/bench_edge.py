@@ -25,7 +25,7 @@ def _lines(count: int) -> list[bytes]:
     chance = random.Random(1)
     template = (
         '<190>Nov 23 01:52:30 stoker: {"pool":"smollm2","replica":"smollm2-%d","status":"200","duration":%.3f,'
-        '"header_times":"-, %.3f","response_times":"0.001, %.3f","bytes":%d}'
+        '"header_times":"-, %.3f","response_times":"0.001, %.3f","tried":"127.0.0.1:9001","bytes":%d}'
     )
     lines = []
     for _ in range(count):

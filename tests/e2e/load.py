@@ -59,11 +59,11 @@ class Load:
             with self._lock:
                 if self._stop.is_set() or next(self._left, None) is None:
                     break
-            self._ask(client, f"Tell me about the number {number * 1000 + turn}.", stream=number % 2 == 0)
+            self._ask(client, turn, number)
         client.close()
 
-    def _ask(self, client: openai.OpenAI, question: str, *, stream: bool) -> None:
-        begun = False
+    def _ask(self, client: openai.OpenAI, turn: int, number: int) -> None:
+        question, stream, begun = f"Tell me about the number {number * 1000 + turn}.", number % 2 == 0, False
         try:
             if stream:
                 for _ in client.chat.completions.create(
@@ -79,7 +79,8 @@ class Load:
                 )
         except Exception as error:  # noqa: BLE001 - whatever a client may see is recorded
             with self._lock:
-                (self.record.cut if begun else self.record.failed).append(f"{type(error).__name__}: {error}")
+                said = f"{error!r} because of {error.__cause__!r} ({'streamed' if stream else 'whole'}, turn {turn})"
+                (self.record.cut if begun else self.record.failed).append(said)
         else:
             with self._lock:
                 self.record.ok += 1

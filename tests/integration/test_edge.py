@@ -24,7 +24,7 @@ from tests.waiting import wait_for
 
 LINE = (
     b'<190>Nov 23 01:52:30 stoker: {"pool":"smollm2","replica":"smollm2-1","status":"200","duration":0.4,'
-    b'"header_times":"0.2","response_times":"0.4","bytes":1}'
+    b'"header_times":"0.2","response_times":"0.4","tried":"127.0.0.1:9001","bytes":1}'
 )
 NOBODY = "http://127.0.0.1:9"
 

@@ -438,6 +438,7 @@ def test_a_stream_survives_the_death_of_the_master(nginx: RunningNginx) -> None:
 
     def stream(exchange: Exchange) -> None:
         exchange.begin_stream()
+        exchange.send(b"the beginning, ")
         go_on.wait(30)
         exchange.send(b"the end")
 
@@ -449,7 +450,7 @@ def test_a_stream_survives_the_death_of_the_master(nginx: RunningNginx) -> None:
         nginx.kill(orphans_too=False)
         nginx.start()
         go_on.set()
-        assert answer.read() == b"the end"
+        assert answer.read() == b"the beginning, the end"
         connection.close()
 
 

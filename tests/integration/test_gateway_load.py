@@ -21,6 +21,7 @@ from tests.fakes.running_nginx import RunningNginx, free_port, parts_in, plan
 from tests.waiting import wait_for
 
 BODY = b'{"model":"smollm2","messages":[]}'
+STREAM = b'{"model":"smollm2","messages":[],"stream": true}'
 
 
 @pytest.fixture
@@ -34,9 +35,9 @@ def nginx(tmp_path: Path) -> Iterator[RunningNginx]:
 class Load:
     """Clients on kept-alive connections, one request after another, until `finish`."""
 
-    def __init__(self, nginx: RunningNginx, clients: int, *, leave_ratio: float = 0.0) -> None:
+    def __init__(self, nginx: RunningNginx, clients: int, *, leave_ratio: float = 0.0, body: bytes = BODY) -> None:
         self.outcomes: Counter[int | str] = Counter()
-        self._nginx = nginx
+        self._nginx, self._body = nginx, body
         self._leave_ratio = leave_ratio
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(seed,)) for seed in range(clients)]
@@ -59,7 +60,7 @@ class Load:
         chance, connection = random.Random(seed), self._nginx.connect()
         while not self._stop.is_set():
             try:
-                connection.request("POST", "/v1/chat/completions", BODY)
+                connection.request("POST", "/v1/chat/completions", self._body)
                 if chance.random() < self._leave_ratio:
                     connection.close()
                     self.outcomes["left"] += 1
@@ -79,6 +80,26 @@ def test_twenty_reloads_fail_no_request(nginx: RunningNginx) -> None:
         load = Load(nginx, 8)
         for number in range(20):
             nginx.apply(plan(one.address, three.address) if number % 2 == 0 else plan(one.address, two.address))
+            load.await_more(20)
+
+        assert set(load.finish()) == {200}
+
+
+def test_reloads_in_the_middle_of_streams_fail_no_stream_and_no_request_after_one(nginx: RunningNginx) -> None:
+    """A worker that shuts down closes the connection when the stream on it ends: its client must know."""
+    pace = threading.Event()
+
+    def stream(exchange: Exchange) -> None:
+        exchange.begin_stream()
+        for _ in range(10):
+            exchange.send(b"data: {}\n\n")
+            pace.wait(0.01)
+
+    with engines(stream, stream) as (one, two):
+        nginx.apply(plan(one.address, two.address))
+        load = Load(nginx, 8, body=STREAM)
+        for number in range(20):
+            nginx.apply(plan(one.address) if number % 2 == 0 else plan(one.address, two.address))
             load.await_more(20)
 
         assert set(load.finish()) == {200}

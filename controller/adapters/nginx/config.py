@@ -27,7 +27,8 @@ from controller.settings import GatewaySettings, PortSettings
 
 RETRY_AFTER_S = 5
 MAX_WORKERS = 4  # one keeps pace with thousands of requests per second; more only take memory from the engines
-MAX_CONNECTIONS = 8192  # per worker; a request takes two
+MAX_CONNECTIONS = 8192  # per worker; a request takes four
+HOLDS = 3  # times that a stream is begun anew because its replica died before the first byte
 TRIES = 5  # outlives the loss of four replicas at once, and a request that crashes engines crashes no more than five
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -50,6 +51,7 @@ class NginxConfig:
     open_files: int  # per worker
     user: str = ""  # "USER GROUP" of the workers; empty: whoever starts nginx
     tries: int = TRIES
+    holds: int = HOLDS
 
     @staticmethod
     def here(gateway: GatewaySettings, ports: PortSettings) -> NginxConfig:
@@ -143,9 +145,9 @@ def _error_table() -> dict[str, dict[str, Any]]:
     return table
 
 
-def script() -> str:
-    """The text of route.js."""
-    return _read("route.js")
+def scripts() -> dict[str, str]:
+    """The scripts that nginx.conf names, by file name."""
+    return {name: _read(name) for name in ("route.js", "hold.js")}
 
 
 def _read(name: str) -> str:

@@ -23,7 +23,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from controller.adapters.nginx.config import NginxConfig, generation_of, nginx_binary, ordered, render, script
+from controller.adapters.nginx.config import NginxConfig, generation_of, nginx_binary, ordered, render, scripts
 from controller.adapters.nginx.process import NginxProcess
 from controller.core.errors import GatewayRejected, GatewayUnavailable
 from controller.core.model import Address, GatewayPlan, PoolName, PoolRoutes, ReplicaId, Server
@@ -73,7 +73,8 @@ def prepare(parts: NginxParts, pools: Sequence[PoolRoutes]) -> None:
     parts.folder.mkdir(parents=True, exist_ok=True)
     (parts.folder / "temp").mkdir(exist_ok=True)
     parts.logs.mkdir(parents=True, exist_ok=True)
-    _write(parts.folder / "route.js", script())
+    for name, text in scripts().items():
+        _write(parts.folder / name, text)
     files = _Files(parts.folder)
     last = {routes.pool: routes.servers for routes in files.last_plan().pools}
     routed = [PoolRoutes(routes.pool, routes.model, last.get(routes.pool, ())) for routes in pools]

@@ -38,7 +38,9 @@ class NginxProcess:
         """
         command = [str(self.binary), "-t", "-q", "-p", f"{self.folder}/", "-c", name, "-e", "stderr"]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=timeout_s, check=False, cwd=self.folder
+            )
         except subprocess.TimeoutExpired as error:
             raise GatewayUnavailable(f"nginx -t gave no verdict within {timeout_s:g} s") from error
         except OSError as error:

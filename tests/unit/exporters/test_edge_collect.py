@@ -19,6 +19,7 @@ def line(**changes: object) -> bytes:
         "duration": 0.512,
         "header_times": "0.312",
         "response_times": "0.510",
+        "tried": "127.0.0.1:9001",
         "bytes": 99,
     }
     return HEADER + json.dumps({**values, **changes}).encode()
@@ -30,6 +31,16 @@ CASES = [
         {"header_times": "-, -, 0.300", "response_times": "0.001, 1.000, 0.500"},
         Line("smollm2", "smollm2-1", "200", 0.512, 1.301, 3),
         id="the user waited for the earlier tries too",
+    ),
+    pytest.param(
+        {"header_times": "-, 0.300", "response_times": "1.000, 0.500", "tried": "127.0.0.1:9001, 127.0.0.1:9002"},
+        Line("smollm2", "smollm2-1", "200", 0.512, 1.300, 3),
+        id="begun anew, and another replica tried",
+    ),
+    pytest.param(
+        {"header_times": "0.002", "response_times": "0.002", "replica": "", "tried": "", "status": "503"},
+        Line("smollm2", "", "503", 0.512, None, 1),
+        id="nginx answered itself",
     ),
     pytest.param(
         {"header_times": "-, -", "response_times": "0.001, 0.002", "status": "503"},

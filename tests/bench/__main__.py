@@ -1,0 +1,136 @@
+"""`make bench`: measures, prints a table and writes docs/benchmarks.md. Nothing here passes or fails."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench import bench_edge, controller, gateway, ticks
+from tests.e2e.stack import Stack, environment, write_config
+
+_PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure, and what it is meant to be (empty: it is only told)."""
+
+    what: str
+    value: str
+    target: str = ""
+
+
+def main() -> None:
+    """Measure everything; takes about three minutes."""
+    console = Console(stderr=True)
+    rows: list[Row] = []
+    with console.status("ticks on fakes"):
+        rows += _ticks()
+    with console.status("the edge exporter"):
+        rows += _edge()
+    with console.status("a stack of three replicas"), _stack(floor=3) as (stack, up_s):
+        rows += _controller(stack, up_s)
+    with console.status("a stack of one replica"), _stack(floor=1) as (stack, _):
+        rows += _gateway(stack)
+    _show(rows)
+    _write(rows)
+
+
+def _ticks() -> list[Row]:
+    few, many = ticks.measure(3), ticks.measure(300)
+    return [
+        Row("tick, 300 replicas on fakes, quiet (median)", f"{many['quiet_ms']:.1f} ms", "< 500 ms"),
+        Row("tick, 300 replicas on fakes, worst while all come up", f"{many['worst_ms']:.0f} ms", "< 500 ms"),
+        Row("tick, 3 replicas on fakes, quiet (median)", f"{few['quiet_ms']:.2f} ms"),
+    ]
+
+
+def _edge() -> list[Row]:
+    found = bench_edge.measure()
+    return [
+        Row(f"edge exporter, {name.replace('_', ' ')}", f"{value:,.0f}" if value > 100 else f"{value:.2f}", target)
+        for name, value in found.items()
+        for target in ["> 20,000" if name == "collect_lines_per_s" else ""]
+    ]
+
+
+def _controller(stack: Stack, up_s: float) -> list[Row]:
+    found = controller.measure(stack)
+    return [
+        Row("`stoker up` to three ready replicas in Docker, image built before", f"{up_s:.1f} s", "< 20 s"),
+        Row("tick, 3 replicas in Docker (mean)", f"{found['tick_ms']:.1f} ms", "< 50 ms"),
+        Row("controller, idle", f"{found['idle_core_percent']:.1f} % of a core", "< 3 %"),
+        Row("controller, resident memory", f"{found['memory_mb']:.0f} MB", "< 150 MB"),
+    ]
+
+
+def _gateway(stack: Stack) -> list[Row]:
+    found = gateway.measure(stack)
+    return [
+        Row("straight to a replica, one token", f"{found['straight_rps']:.0f} requests/s"),
+        Row("through nginx to it", f"{found['through_rps']:.0f} requests/s"),
+        Row("through / straight, requests/s", f"{found['rps_ratio']:.2f}"),
+        Row("straight to a replica, 99th percentile", f"{found['straight_p99_ms']:.0f} ms"),
+        Row("through nginx to it, 99th percentile", f"{found['through_p99_ms']:.0f} ms"),
+        Row("through / straight, 99th percentile", f"{found['p99_ratio']:.2f}"),
+    ]
+
+
+@contextmanager
+def _stack(floor: int) -> Iterator[tuple[Stack, float]]:
+    """A stack in Docker of so many replicas, and how long the second of two starts took."""
+    folder = Path(tempfile.mkdtemp(prefix="st-"))
+    config = write_config(folder)
+    config.write_text(config.read_text().replace("floor: 3, ceiling: 5", f"floor: {floor}, ceiling: {floor}"))
+    stack = Stack(config, folder / "state", environment(None))
+    try:
+        for _ in range(2):
+            stack.stoker("down")
+            began = time.monotonic()
+            came = stack.up("--runtime", "docker")
+            took = time.monotonic() - began
+            if came.returncode != 0:
+                sys.exit(came.stdout + came.stderr)
+        yield stack, took
+    finally:
+        stack.stoker("down")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _show(rows: list[Row]) -> None:
+    table = Table("figure", "measured", "target")
+    for row in rows:
+        table.add_row(row.what, row.value, row.target)
+    Console().print(table)
+
+
+def _write(rows: list[Row]) -> None:
+    lines = [
+        "# Benchmarks",
+        "",
+        f"Written by `make bench` on {os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
+        f"Python {platform.python_version()}. The model is SmolLM2-135M-Instruct on the CPU, one thread for each "
+        "replica; clients, nginx, Prometheus and replicas share the cores. Compare ratios, not seconds.",
+        "",
+        "| figure | measured | target |",
+        "|---|---|---|",
+        *(f"| {row.what} | {row.value} | {row.target} |" for row in rows),
+        "",
+    ]
+    _PAGE.parent.mkdir(exist_ok=True)
+    _PAGE.write_text("\n".join(lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
