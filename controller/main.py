@@ -131,6 +131,8 @@ def _build(runtime: _Runtime, stack: contextlib.ExitStack) -> tuple[Ticker, Sche
     telemetry, store = Telemetry(), SqlStore(layout.database)
     stack.callback(store.close)
     store.begin(runtime.installation.run)
+    if store.put_aside is not None:
+        _complain(f"the database could not be used and was put aside as {store.put_aside}", 0)
     lease = FileLease(layout.lock, store)
     stack.callback(lease.release)
     prober, containers = HttpProber(clock, wake), runtime.container_runtime(clock)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -148,6 +150,22 @@ def test_a_file_that_is_no_database_is_put_aside(tmp_path: Path) -> None:
     assert store.put_aside is not None
     assert store.put_aside.read_text().startswith("this is no database")
     store.close()
+
+
+def test_a_database_of_another_version_is_put_aside(tmp_path: Path) -> None:
+    path = tmp_path / "controller.db"
+    with contextlib.closing(sqlite3.connect(path)) as older:
+        older.execute("CREATE TABLE term (id INTEGER PRIMARY KEY, term INTEGER)")
+        older.commit()
+    store = SqlStore(path)
+
+    assert store.put_aside is not None
+    assert store.take_term() == Term(1)
+    store.close()
+    again = SqlStore(path)
+    assert again.put_aside is None
+    assert again.take_term() == Term(2)
+    again.close()
 
 
 def test_the_ledger_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

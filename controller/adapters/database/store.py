@@ -42,8 +42,15 @@ _KEEP = 20_000  # rows of the ledger, and of the events
 _PRUNE_EVERY = 500
 
 
+_SCHEMA = 1  # grows with every change of the tables
+
+
 class SqlStore:
-    """The decision ledger and the memory. A file that is no database is put aside and begun anew (`put_aside`)."""
+    """The decision ledger and the memory.
+
+    A file that is no database, or one of another version, is put aside (`put_aside`) and a new one begun: the
+    containers are the truth about what exists.
+    """
 
     def __init__(self, path: Path) -> None:
         self.put_aside: Path | None = None
@@ -52,7 +59,7 @@ class SqlStore:
         except OperationalError:
             raise  # no space, no permission: not the file's contents
         except DatabaseError:
-            self.put_aside = path.with_suffix(".broken")
+            self.put_aside = path.with_suffix(".old")
             os.replace(path, self.put_aside)
             self._engine = _open(path)
         self._memory: Memory | None = None
@@ -171,6 +178,13 @@ def _open(path: Path) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     try:
+        with engine.connect() as connection:
+            found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+            tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
+            if tables and found != _SCHEMA:
+                raise DatabaseError(f"version {found}, and this is {_SCHEMA}", None, ValueError())
+            connection.exec_driver_sql(f"PRAGMA user_version = {_SCHEMA}")
+            connection.commit()
         SQLModel.metadata.create_all(engine)
     except DatabaseError:
         engine.dispose()
