@@ -50,7 +50,7 @@ def replicas_of(seen: Seen | None) -> list[ReplicaOut]:
         _replica(replica, memories[replica.container.replica], replica.container.replica in seen.routed)
         for replica in seen.snapshot.replicas
     ]
-    return sorted(found, key=lambda item: (item.pool, item.created_at, item.replica))
+    return sorted(found, key=lambda item: (item.pool, item.created_at, len(item.replica), item.replica))
 
 
 def _replica(replica: Replica, known: ReplicaMemory, routed: bool) -> ReplicaOut:

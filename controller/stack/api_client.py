@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 from urllib.error import URLError
@@ -25,8 +26,9 @@ class Seen:
     replicas: tuple[Row, ...] = ()
 
     def ready(self) -> bool:
-        """Whether every pool has at least its floor of ready replicas."""
-        return bool(self.pools) and all(pool["ready"] >= pool["floor"] for pool in self.pools)
+        """Whether nginx sends requests to at least its floor of replicas, for every pool."""
+        routed = Counter(row["pool"] for row in self.replicas if row["routed"])
+        return bool(self.pools) and all(routed[pool["pool"]] >= pool["floor"] for pool in self.pools)
 
 
 def url(settings: Settings) -> str:

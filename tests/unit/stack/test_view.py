@@ -77,14 +77,19 @@ def test_lines_tell_changes_only() -> None:
     ]
 
 
+OTHER = {**POOL, "pool": "other"}
+
+
 @pytest.mark.parametrize(
-    ("pools", "ready"),
+    ("pools", "routed", "ready"),
     [
-        pytest.param((), False, id="not looked yet"),
-        pytest.param(({**POOL, "ready": 2},), False, id="below the floor"),
-        pytest.param(({**POOL, "ready": 3},), True, id="at the floor"),
-        pytest.param(({**POOL, "ready": 3}, {**POOL, "ready": 0}), False, id="one of two"),
+        pytest.param((), (), False, id="not looked yet"),
+        pytest.param((POOL,), (True, True, False), False, id="nginx does not know the third"),
+        pytest.param((POOL,), (True, True, True), True, id="at the floor"),
+        pytest.param((POOL, OTHER), (True, True, True), False, id="one of two"),
     ],
 )
-def test_ready_means_every_pool_at_its_floor(pools: tuple[dict[str, Any], ...], ready: bool) -> None:
-    assert Seen(pools).ready() is ready
+def test_ready_means_every_pool_gets_requests_at_its_floor(
+    pools: tuple[dict[str, Any], ...], routed: tuple[bool, ...], ready: bool
+) -> None:
+    assert Seen(pools, tuple(row(pool="small", routed=flag) for flag in routed)).ready() is ready
