@@ -28,11 +28,11 @@ from controller.reconcile.parts import Parts
 METRICS = "metrics"  # in Snapshot.unknown: Prometheus gave no answer
 
 _SIGNALS = {
-    "gateway": "sum by (pool) (stoker_edge_requests_in_flight{job="edge"})",
+    "gateway": 'sum by (pool) (stoker_edge_requests_in_flight{job="edge"})',
     "replica": "sum by (pool, replica) (stoker:replica_requests_in_flight + stoker:replica_requests_waiting)",
 }
 _AGES = {
-    "gateway": "min by (pool) (timestamp(stoker_edge_requests_in_flight{job="edge"}))",
+    "gateway": 'min by (pool) (timestamp(stoker_edge_requests_in_flight{job="edge"}))',
     "replica": "min by (pool, replica) (timestamp(stoker:replica_requests_in_flight))",
 }
 
