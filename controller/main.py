@@ -18,7 +18,7 @@ from prometheus_client import generate_latest
 
 from controller import settings as configuration
 from controller.adapters.clock import SystemClock
-from controller.adapters.database import FileLease, SqlStore
+from controller.adapters.database import FileLease, FileLock, SqlStore
 from controller.adapters.docker import DockerNode, DockerRuntime
 from controller.adapters.nginx import NginxGateway, NginxParts
 from controller.adapters.probes import HttpProber
@@ -128,13 +128,14 @@ def run(runtime: _Runtime) -> int:
 def _build(runtime: _Runtime, stack: contextlib.ExitStack) -> tuple[Ticker, Schedule, FastAPI]:
     """All parts, wired; each is closed when `stack` is. Raises `LostLease` where another controller runs."""
     layout, settings, clock, wake = runtime.layout, runtime.settings, SystemClock(), _Wake()
+    lock = FileLock(layout.lock)
+    lock.acquire()  # before the database: this controller may be of another version
+    stack.callback(lock.release)
     telemetry, store = Telemetry(), SqlStore(layout.database)
     stack.callback(store.close)
     store.begin(runtime.installation.run)
     if store.put_aside is not None:
         _complain(f"the database could not be used and was put aside as {store.put_aside}", 0)
-    lease = FileLease(layout.lock, store)
-    stack.callback(lease.release)
     prober, containers = HttpProber(clock, wake), runtime.container_runtime(clock)
     stack.callback(prober.close)
     stack.callback(containers.close)
@@ -142,10 +143,10 @@ def _build(runtime: _Runtime, stack: contextlib.ExitStack) -> tuple[Ticker, Sche
         clock=clock,
         runtime=containers,
         prober=prober,
-        metrics=PrometheusSource(f"http://127.0.0.1:{settings.ports.prometheus}"),
+        metrics=PrometheusSource(f"http://{settings.controller.reach}:{settings.ports.prometheus}"),
         gateway=NginxGateway(NginxParts(layout.gateway, layout.logs, settings.gateway, settings.ports, clock)),
         store=store,
-        lease=lease,
+        lease=FileLease(lock, store),
         sink=telemetry,
         targets=FileTargets(layout.targets),
         spec_for=runtime.spec_for,

@@ -59,7 +59,7 @@ class Prober(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReplicaSpec:
-    """What to start. `spec_hash` is made of everything that, changed, needs a new replica."""
+    """What to start. `spec_hash` tells replicas of one making from those of another."""
 
     replica: ReplicaId
     pool: PoolName
@@ -142,8 +142,8 @@ class Gateway(Protocol):
     def apply(self, plan: GatewayPlan) -> GatewayState:
         """Make nginx run `plan`; equal plans do nothing. Blocks for at most 5 s.
 
-        Reloads are coalesced: sooner than 2 s after the last one nothing is done and `retry_at` says when to
-        come again.
+        Reloads are coalesced: sooner than the reload interval (2 s by default) after the last one nothing is done and
+        `retry_at` says when to come again.
 
         Raises:
             GatewayRejected: nginx refused it (its words are in the message); the old configuration still serves.

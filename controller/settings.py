@@ -164,11 +164,17 @@ class PortSettings(_Section):
 
 
 class ControllerSettings(_Section):
-    """The controller itself. Everything binds to `host`."""
+    """The controller itself. Its API, Prometheus and the edge exporter's metrics listen on `host`."""
 
     host: str = "127.0.0.1"
     tick_interval: Duration = timedelta(seconds=2)
     scrape_interval: Duration = timedelta(seconds=1)
+
+    @property
+    def reach(self) -> str:
+        """Where our own processes find what listens on `host`, as it stands in a URL."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"[{host}]" if ":" in host else host
 
 
 class Settings(_Section):

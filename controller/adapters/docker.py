@@ -61,7 +61,7 @@ class DockerRuntime:
     def start_replica(self, spec: ReplicaSpec) -> None:
         """See `ContainerRuntime.start_replica`."""
         name = self._name(spec.replica)
-        with _translated():
+        with _translated(starting=True):
             if self._is_running(name):
                 return
             self._remove(name)  # of a start that was cut off half-way
@@ -232,12 +232,14 @@ def _address(node: DockerNode, port: int | None) -> Address | None:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
-    """The SDK's errors in our two words."""
+def _translated(*, starting: bool = False) -> Iterator[None]:
+    """The SDK's errors in our two words. A container that cannot be started the engine calls its own fault (500)."""
     try:
         yield
     except APIError as error:
         words = str(error.explanation or error).strip()
+        if error.is_server_error() and not starting:
+            raise RuntimeUnavailable(f"the Docker engine failed: {words}") from error
         raise RuntimeRejected(f"the Docker engine refused: {words}") from error
     except (DockerException, requests.RequestException) as error:
         raise RuntimeUnavailable(f"the Docker engine gave no answer: {type(error).__name__}") from error

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from controller.core.decision import Decision, Reason, ReasonCode, RemoveReplica, TerminateReplica
-from controller.core.model import Replica, ReplicaMemory, ReplicaState
+from controller.core.model import LauncherPhase, Replica, ReplicaMemory, ReplicaState
 from controller.core.policy import HealthPolicy
 
+ASK_AGAIN = timedelta(seconds=5)  # a launcher that got SIGTERM says at once that it drains
 KILL_AFTER = timedelta(seconds=10)  # over the drain time-out, for the launcher to notice its own deadline first
 
 
@@ -17,18 +18,22 @@ def decide_failover(replica: Replica, memory: ReplicaMemory, policy: HealthPolic
         return None
     pool, name = memory.pool, memory.replica
     if memory.state is ReplicaState.DRAINING:
-        return _drain_on(memory, policy, now)
+        return _drain_on(replica, memory, policy, now)
     if memory.state is ReplicaState.EXITED and memory.terminated_at is not None:
         return RemoveReplica(pool, name, (Reason(ReasonCode.DRAINED, f"it was asked to stop and did: {memory.why}"),))
-    code = ReasonCode.CONTAINER_EXITED if memory.state is ReplicaState.EXITED else ReasonCode.PROBES_FAILED
+    code = ReasonCode(memory.code) if memory.code else ReasonCode.ADOPTED
     return RemoveReplica(pool, name, (Reason(code, memory.why),))
 
 
-def _drain_on(memory: ReplicaMemory, policy: HealthPolicy, now: datetime) -> Decision | None:
+def _drain_on(replica: Replica, memory: ReplicaMemory, policy: HealthPolicy, now: datetime) -> Decision | None:
     if memory.terminated_at is None:
         reason = Reason(ReasonCode.LEFT_GATEWAY, "nginx sends it nothing more")
         return TerminateReplica(memory.pool, memory.replica, (reason,))
     waited, allowed = now - memory.terminated_at, policy.drain_timeout + KILL_AFTER
+    if waited > ASK_AGAIN and replica.probe is not None and replica.probe.phase is LauncherPhase.READY:
+        # A controller that died between writing the decision down and sending the signal.
+        reason = Reason(ReasonCode.LEFT_GATEWAY, "it was asked to stop and has not heard of it")
+        return TerminateReplica(memory.pool, memory.replica, (reason,))
     if waited <= allowed:
         return None
     text = f"still running {waited.total_seconds():.0f} s after SIGTERM, {allowed.total_seconds():.0f} s are allowed"

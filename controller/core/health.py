@@ -22,7 +22,7 @@ def fold_health(replica: Replica, policy: HealthPolicy, now: datetime) -> tuple[
             return before, Reason(ReasonCode.CONTAINER_STARTED, before.why)
         return before, None
     state, reason = step
-    after = replace(before, state=state, since=now, why=reason.text)
+    after = replace(before, state=state, since=now, why=reason.text, code=reason.code)
     if state is ReplicaState.READY and before.ready_at is None:
         after = replace(after, ready_at=now)
     return after, reason
@@ -40,11 +40,12 @@ def _next_state(
     """The state it changes to, or None."""
     if replica.container.state is not ContainerState.RUNNING:
         return None if before.state is ReplicaState.EXITED else (ReplicaState.EXITED, _exit_reason(replica))
-    if before.state in (ReplicaState.DRAINING, ReplicaState.EXITED) or replica.probe is None:
+    if before.state in (ReplicaState.DRAINING, ReplicaState.EXITED):
         return None
     step = _from_phase(replica)
     if step is None:
-        step = _passed(replica, before) if replica.probe.ok else _failed(replica, before, policy, now)
+        passed = replica.probe is not None and replica.probe.ok
+        step = _passed(replica, before) if passed else _failed(replica, before, policy, now)
     return None if step is None or step[0] is before.state else step
 
 
@@ -82,15 +83,16 @@ def _failed(
     replica: Replica, before: ReplicaMemory, policy: HealthPolicy, now: datetime
 ) -> tuple[ReplicaState, Reason] | None:
     probe = replica.probe
-    if probe is None or probe.in_a_row < policy.failures:
+    if probe is not None and probe.in_a_row < policy.failures:
         return None
-    if before.state is ReplicaState.READY:
+    if before.state is ReplicaState.READY and probe is not None:
         text = f"{probe.in_a_row} probes in a row failed, {policy.failures} are allowed to: {probe.detail}"
         numbers = {"failed_in_a_row": float(probe.in_a_row), "threshold": float(policy.failures)}
         return ReplicaState.UNREADY, Reason(ReasonCode.PROBES_FAILED, text, numbers)
     age, deadline = (now - before.created_at).total_seconds(), policy.cold_start_deadline.total_seconds()
     if before.state is ReplicaState.STARTING and age > deadline:
-        text = f"not ready {age:.0f} s after its start, the deadline is {deadline:.0f} s: {probe.detail}"
+        said = probe.detail if probe is not None else "it never told its address"
+        text = f"not ready {age:.0f} s after its start, the deadline is {deadline:.0f} s: {said}"
         numbers = {"age_s": round(age, 3), "deadline_s": deadline}
         return ReplicaState.UNREADY, Reason(ReasonCode.COLD_START_DEADLINE, text, numbers)
     return None

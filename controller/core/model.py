@@ -138,7 +138,8 @@ class ReplicaMemory:
     created_at: datetime
     ready_at: datetime | None = None  # first time ready: ready_at - created_at is its cold start
     terminated_at: datetime | None = None  # SIGTERM was decided then
-    why: str = ""
+    why: str = ""  # of `state`, and `code` is its ReasonCode
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -14,6 +14,7 @@ from controller.core.decision import (
     Reason,
     ReasonCode,
     ScalePool,
+    StartReplica,
     StateChange,
     TerminateReplica,
 )
@@ -63,13 +64,20 @@ def plan(snapshot: Snapshot, policies: Sequence[PoolPolicy]) -> Plan:
     return Plan(tuple(decisions), routes, memory, changes, {name: part.standing for name, part in pools.items()})
 
 
-def after_failed_starts(memory: Memory, failed: Iterable[PoolName], now: datetime) -> Memory:
-    """The memory once the runtime refused to start something: it counts as a failed start, so that the next waits."""
-    pools = dict(memory.pools)
-    for pool in failed:
+def after_failures(memory: Memory, failed: Sequence[Decision], now: datetime) -> Memory:
+    """The memory once the runtime could not do some of it.
+
+    A refused start counts as a failed one, once for each pool, so that the next waits. A SIGTERM that could not be
+    sent was not sent.
+    """
+    pools, replicas = dict(memory.pools), dict(memory.replicas)
+    for pool in {decision.pool for decision in failed if isinstance(decision, StartReplica)}:
         known = pools[pool]
         pools[pool] = replace(known, start_failures=known.start_failures + 1, last_start_failure_at=now)
-    return replace(memory, pools=pools)
+    for decision in failed:
+        if isinstance(decision, TerminateReplica):
+            replicas[decision.replica] = replace(replicas[decision.replica], terminated_at=None)
+    return Memory(pools, replicas)
 
 
 def _judge(snapshot: Snapshot, policies: Mapping[PoolName, PoolPolicy]) -> tuple[list[Judged], tuple[StateChange, ...]]:

@@ -18,7 +18,7 @@ class ScalingPolicy:
     tolerance: float = 0.1  # fraction of the target; inside it nothing moves
     scale_down_window: timedelta = timedelta(seconds=300)
     surge: int = 2  # replicas starting at once: each reads the weights from the same disk
-    max_reading_age: timedelta = timedelta(seconds=6)  # three scrapes of 2 s
+    max_reading_age: timedelta = timedelta(seconds=3)  # three scrapes of 1 s
 
     def __post_init__(self) -> None:
         if self.floor < 1:

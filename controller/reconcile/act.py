@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import assert_never
@@ -87,6 +87,6 @@ def _do(parts: Parts, decision: Decision) -> None:
             assert_never(decision)
 
 
-def failed_starts(outcomes: Sequence[Outcome]) -> list[StartReplica]:
-    """The starts that the runtime refused."""
-    return [outcome.decision for outcome in outcomes if outcome.error and isinstance(outcome.decision, StartReplica)]
+def failed(outcomes: Iterable[Outcome]) -> list[Decision]:
+    """What the runtime did not do."""
+    return [outcome.decision for outcome in outcomes if outcome.error is not None]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from controller.core.decision import Memory
-from controller.core.errors import MetricsUnavailable, TransientError
+from controller.core.errors import MetricsUnavailable, PermanentError, TransientError
 from controller.core.model import (
     Container,
     ContainerState,
@@ -76,7 +76,7 @@ class Observer:
         unknown: tuple[str, ...] = ()
         try:
             self._last_seen = self._parts.runtime.list_replicas()
-        except TransientError:
+        except (TransientError, PermanentError):
             unknown = (RUNTIME,)
         targets = [target for container in self._last_seen if (target := self._target(container))]
         return Sighting(self._last_seen, self._parts.prober.probe(targets), unknown)

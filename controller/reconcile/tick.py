@@ -15,7 +15,7 @@ from controller.core.decision import Plan
 from controller.core.errors import LostLease
 from controller.core.event import Event
 from controller.core.model import PoolName, ReplicaId, Snapshot, Term
-from controller.core.planner import after_failed_starts, plan
+from controller.core.planner import after_failures, plan
 from controller.core.policy import PoolPolicy
 from controller.ports import TickReport
 from controller.reconcile import act, narrate
@@ -75,7 +75,7 @@ class Ticker:
         return self.latest.again_at if self.latest and not failed else None
 
     def _tick(self, number: int) -> bool:
-        """The eight steps; whether nginx took a new configuration."""
+        """From the observation to the report; whether nginx took a new configuration."""
         parts = self._parts
         term = self.lead()
         snapshot, sighting = self._observer.observe(number)
@@ -94,8 +94,7 @@ class Ticker:
     def _finish(self, wanted: Plan, outcomes: dict[int, act.Outcome], term: Term) -> None:
         if not outcomes:
             return
-        refused = {start.pool for start in act.failed_starts(tuple(outcomes.values()))}
-        memory = after_failed_starts(wanted.memory, refused, self._parts.clock.now())
+        memory = after_failures(wanted.memory, act.failed(outcomes.values()), self._parts.clock.now())
         texts = {number: outcome.text for number, outcome in outcomes.items()}
         self._parts.store.finish(texts, memory, term=term)
 

@@ -33,8 +33,7 @@ class Seen:
 
 def url(settings: Settings) -> str:
     """Where the controller listens."""
-    host = settings.controller.host
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.ports.controller}"
+    return f"http://{settings.controller.reach}:{settings.ports.controller}"
 
 
 def look(settings: Settings) -> Seen | None:

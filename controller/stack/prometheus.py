@@ -57,16 +57,16 @@ def program(settings: Settings, layout: Layout) -> Program:
 def render(settings: Settings, layout: Layout) -> str:
     """The text of prometheus.yml; equal settings give equal bytes."""
     interval = f"{round(settings.controller.scrape_interval.total_seconds() * 1000)}ms"
-    host, ports = settings.controller.host, settings.ports
+    host, ports = settings.controller.reach, settings.ports
     document = {
         "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
         "rule_files": [str(layout.prometheus / "rules" / "*.yml")],
         "scrape_configs": [
             _found_in_file("engine", layout.targets / "engine.json"),
             _found_in_file("launcher", layout.targets / "launcher.json"),
-            _fixed("edge", _address(host, ports.edge)),
-            _fixed("controller", _address(host, ports.controller)),
-            _fixed("prometheus", _address(host, ports.prometheus)),
+            _fixed("edge", f"{host}:{ports.edge}"),
+            _fixed("controller", f"{host}:{ports.controller}"),
+            _fixed("prometheus", f"{host}:{ports.prometheus}"),
         ],
     }
     return "# Written by `stoker up`. Edits are overwritten.\n" + yaml.safe_dump(document, sort_keys=False)

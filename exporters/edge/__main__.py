@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
 
 def _options(arguments: list[str]) -> EdgeOptions:
     parser = argparse.ArgumentParser(prog="exporters.edge", description="nginx's access log as Prometheus metrics")
-    parser.add_argument("--host", default="127.0.0.1", help="address of both ports")
+    parser.add_argument("--host", default="127.0.0.1", help="address of the metrics; the log is taken on loopback only")
     parser.add_argument("--port", type=int, default=9401, help="TCP port of the metrics")
     parser.add_argument("--log-port", type=int, default=9402, help="UDP port that nginx logs to")
     parser.add_argument("--gateway-status", default="http://127.0.0.1:8081", help="where nginx tells what is in flight")

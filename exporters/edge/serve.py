@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 from exporters.edge.collect import EdgeStats, in_flight
 
 FORGET_AFTER_S = 900.0  # a replica that is gone leaves no series behind for ever
+_LOOPBACK = "127.0.0.1"
 ASK_TIMEOUT_S = 0.5
 RECEIVE_BUFFER_BYTES = 32 * 1024 * 1024  # a second and more of lines at 20,000 per second
 _SO_RCVBUFFORCE = 33  # Linux; Python has no name for it
@@ -35,7 +36,7 @@ class PortInUse(Exception):
 class EdgeOptions:
     """Where the exporter listens and whom it asks."""
 
-    host: str
+    host: str  # of the metrics
     port: int
     log_port: int
     gateway_status: str  # http://host:port
@@ -53,7 +54,7 @@ class EdgeExporter:
         self._stats = EdgeStats()
         self._lock = threading.Lock()
         self._closing = False
-        self._socket = _bind(options.host, options.log_port)
+        self._socket = _bind(options.log_port)
         try:
             registry = CollectorRegistry()
             registry.register(_Page(self._stats, self._lock, self._socket, options.gateway_status))
@@ -185,8 +186,9 @@ def _ask(host: str, port: int) -> dict[str, int] | None:
         connection.close()
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+def _bind(port: int) -> socket.socket:
+    """The log comes from this machine; on another address anybody could write it."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         try:
             sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
@@ -194,10 +196,10 @@ def _bind(host: str, port: int) -> socket.socket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         # Not settimeout: that costs a second system call per line.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 250_000))
-        sock.bind((host, port))
+        sock.bind((_LOOPBACK, port))
     except OSError as error:
         sock.close()
-        raise PortInUse(_sentence(host, port, "UDP", error)) from error
+        raise PortInUse(_sentence(_LOOPBACK, port, "UDP", error)) from error
     return sock
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from controller.adapters.database import FileLease, SqlStore
+from controller.adapters.database import FileLease, FileLock, SqlStore
 from controller.core.model import PoolName, ReplicaId
 from controller.core.policy import PoolPolicy, ScalingPolicy
 from controller.reconcile.parts import Parts
@@ -40,7 +40,7 @@ def _measure(replicas: int, folder: Path) -> dict[str, float]:
         metrics=metrics,
         gateway=FakeGateway(clock),
         store=store,
-        lease=FileLease(folder / "lock", store),
+        lease=FileLease(FileLock(folder / "lock"), store),
         sink=KeptSink(),
         targets=KeptTargets(),
         spec_for=spec,

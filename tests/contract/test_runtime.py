@@ -61,7 +61,7 @@ class Bench:
         return wait_for(lambda: self.only() if self.only().state is state else None, START_S, f"to be {state}")
 
 
-@pytest.fixture(params=["fake", "process", "docker"])
+@pytest.fixture(params=["fake", "process", pytest.param("docker", marks=pytest.mark.docker)])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     made: Bench = {"fake": _fake, "process": _process, "docker": _docker}[request.param](request, tmp_path)
     yield made
@@ -226,6 +226,7 @@ def test_several_at_once(bench: Bench) -> None:
     assert len({str(item.launcher) for item in containers}) == 3
 
 
+@pytest.mark.docker
 def test_two_installations_on_one_engine_do_not_see_each_other(docker_host: str) -> None:
     mine, theirs = DockerRuntime(DockerNode(docker_host), "aaa"), DockerRuntime(DockerNode(docker_host), "bbb")
     assert mine.list_replicas() == theirs.list_replicas() == ()
@@ -233,6 +234,7 @@ def test_two_installations_on_one_engine_do_not_see_each_other(docker_host: str)
     theirs.close()
 
 
+@pytest.mark.docker
 def test_an_image_that_is_not_there_is_refused_and_nothing_is_left(docker_host: str) -> None:
     runtime = DockerRuntime(DockerNode(docker_host), f"refuse{os.getpid()}")
     with pytest.raises(RuntimeRejected, match="no-such-image"):
@@ -242,6 +244,7 @@ def test_an_image_that_is_not_there_is_refused_and_nothing_is_left(docker_host: 
     runtime.close()
 
 
+@pytest.mark.docker
 def test_an_image_that_cannot_run_is_refused_and_nothing_is_left(docker_host: str, replica_image: str) -> None:
     runtime = DockerRuntime(DockerNode(docker_host), f"refuse{os.getpid()}")
     with pytest.raises(RuntimeRejected):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.adapters.database import FileLease, SqlStore
+from controller.adapters.database import FileLease, FileLock, SqlStore
 from controller.core.decision import Memory, Plan, Reason, ReasonCode, ScalePool, StartReplica
 from controller.core.errors import LostLease
 from controller.core.event import Event
@@ -77,6 +77,8 @@ def test_an_older_term_writes_nothing(store: Store) -> None:
 
     with pytest.raises(LostLease):
         store.save(PLAN, tick=1, term=old, at=START)
+    with pytest.raises(LostLease):
+        store.save(Plan((), GatewayPlan(), Memory(), ()), tick=1, term=old, at=START)
     with pytest.raises(LostLease):
         store.finish({1: "done"}, MEMORY, term=old)
     assert store.decisions(limit=10) == ()
@@ -182,12 +184,13 @@ def test_the_ledger_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.M
 def test_one_controller_per_state_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("controller.adapters.database.lease._LOCK_TIMEOUT_S", 0.2)
     store = SqlStore(tmp_path / "controller.db")
-    first, second = FileLease(tmp_path / "lock", store), FileLease(tmp_path / "lock", store)
-    assert first.acquire() == Term(1)
+    first, second = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
+    first.acquire()
+    assert FileLease(first, store).acquire() == Term(1)
 
     with pytest.raises(LostLease, match="another controller runs"):
-        second.acquire()
+        FileLease(second, store).acquire()
     first.release()
-    assert second.acquire() == Term(2)
+    assert FileLease(second, store).acquire() == Term(2)
     second.release()
     store.close()

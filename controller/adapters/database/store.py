@@ -105,12 +105,12 @@ class SqlStore:
     def save(self, plan: Plan, *, tick: int, term: Term, at: datetime) -> tuple[int, ...]:
         """See `StateStore.save`."""
         before = self.load()
-        if not plan.decisions and _durable(plan.memory) == _durable(before):
-            self._memory = plan.memory
-            return ()
         rows = [decision_row(decision, tick, term, at) for decision in plan.decisions]
         with Session(self._engine) as session:
             _fence(session, term)
+            if not rows and _durable(plan.memory) == _durable(before):
+                self._memory = plan.memory
+                return ()
             session.add_all(rows)
             session.flush()
             ids = tuple(row.id for row in rows if row.id is not None)

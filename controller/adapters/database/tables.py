@@ -56,6 +56,7 @@ class ReplicaRow(SQLModel, table=True):
     ready_at: str | None
     terminated_at: str | None
     why: str
+    code: str
 
 
 class DecisionRow(SQLModel, table=True):
@@ -131,6 +132,7 @@ def replica_row(known: ReplicaMemory) -> ReplicaRow:
         ready_at=_iso(known.ready_at),
         terminated_at=_iso(known.terminated_at),
         why=known.why,
+        code=known.code,
     )
 
 
@@ -145,6 +147,7 @@ def read_replica(row: ReplicaRow) -> ReplicaMemory:
         _when(row.ready_at),
         _when(row.terminated_at),
         row.why,
+        row.code,
     )
 
 

@@ -55,6 +55,13 @@ CASES = [
         age_s=300.1,
     ),
     Case(
+        "never told where it listens",
+        replica("llama-1", S.STARTING),
+        S.UNREADY,
+        ReasonCode.COLD_START_DEADLINE,
+        age_s=300.1,
+    ),
+    Case(
         "adopted old one gets its three probes first",
         replica("llama-1", None, probe(False, 1)),
         S.STARTING,

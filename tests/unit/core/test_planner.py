@@ -28,7 +28,7 @@ from controller.core.model import (
     ReplicaState,
     Snapshot,
 )
-from controller.core.planner import RUNTIME, after_failed_starts, plan
+from controller.core.planner import RUNTIME, after_failures, plan
 from controller.core.policy import HealthPolicy, PoolPolicy, ScalingPolicy
 from tests.fakes.clock import START
 from tests.unit.core.build import POOL, memory, probe, reading, replica
@@ -105,13 +105,15 @@ def test_a_hung_replica_leaves_nginx_and_its_successor_starts_in_the_same_tick()
 
 
 def test_it_is_removed_once_nginx_has_let_go_of_it() -> None:
-    hung = replica("llama-3", S.UNREADY, probe(False, 4), routed=False, why="3 probes in a row failed")
+    why = {"why": "3 probes in a row failed", "code": "ProbesFailed"}
+    hung = replica("llama-3", S.UNREADY, probe(False, 4), routed=False, **why)
     starting = replica("llama-50", S.STARTING, probe(False, 1))
 
     made = planned([*ready(1, 2), hung, starting], remembered(3))
 
     assert told(made.decisions) == ["remove_replica llama-3"]
-    assert made.decisions[0].reasons[0].text == "3 probes in a row failed"
+    (reason,) = made.decisions[0].reasons
+    assert (reason.code, reason.text) == (ReasonCode.PROBES_FAILED, "3 probes in a row failed")
 
 
 def test_a_killed_one_is_replaced_and_removed() -> None:
@@ -157,6 +159,22 @@ def test_a_draining_one_gets_sigterm_only_after_it_left_nginx() -> None:
     assert made.memory.replicas[out.container.replica].terminated_at == NOW
 
 
+def test_a_sigterm_that_could_not_be_sent_was_not_sent() -> None:
+    out = replica("llama-4", S.DRAINING, probe(True), routed=False)
+    made = planned([*ready(1, 2, 3), out], remembered(3))
+    after = after_failures(made.memory, made.decisions, NOW)
+
+    assert after.replicas[out.container.replica].terminated_at is None
+
+
+def test_a_sigterm_that_nobody_heard_of_is_sent_again() -> None:
+    out = replica("llama-4", S.DRAINING, probe(True), routed=False, terminated_at=START)
+
+    assert planned([*ready(1, 2, 3), out], remembered(3), at=START + timedelta(seconds=5)).decisions == ()
+    again = planned([*ready(1, 2, 3), out], remembered(3), at=START + timedelta(seconds=6))
+    assert told(again.decisions) == ["terminate_replica llama-4"]
+
+
 def test_a_draining_one_is_left_in_peace_until_its_deadline() -> None:
     out = replica("llama-4", S.DRAINING, probe(False, 3), routed=False, terminated_at=START)
     deadline = POLICY.health.drain_timeout + timedelta(seconds=10)
@@ -197,7 +215,7 @@ def test_a_start_that_gets_ready_ends_the_row_of_failures() -> None:
 
 def test_a_start_that_the_runtime_refused_counts_as_failed() -> None:
     made = planned([], None)
-    after = after_failed_starts(made.memory, [POOL], NOW).pools[POOL]
+    after = after_failures(made.memory, made.decisions, NOW).pools[POOL]
 
     assert (after.start_failures, after.last_start_failure_at) == (1, NOW)
 
