@@ -59,9 +59,12 @@ def _ticks() -> list[Row]:
 def _edge() -> list[Row]:
     found = bench_edge.measure()
     return [
-        Row(f"edge exporter, {name.replace('_', ' ')}", f"{value:,.0f}" if value > 100 else f"{value:.2f}", target)
-        for name, value in found.items()
-        for target in ["> 20,000" if name == "collect_lines_per_s" else ""]
+        Row("edge exporter, lines counted by one core", f"{found['collect_lines_per_s']:,.0f} a second", "> 20,000"),
+        Row(
+            "edge exporter, 20,000 lines a second through its socket for 10 s, scraped each second",
+            f"{found['socket_core_share']:.2f} of a core, {found['socket_lines_lost']:.0f} lost",
+            "0 lost",
+        ),
     ]
 
 

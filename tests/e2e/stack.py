@@ -122,7 +122,16 @@ class Stack:
 
     def nginx(self) -> psutil.Process:
         """Its master, which writes its title over its environment."""
-        return psutil.Process(int((Layout(self.state_dir).gateway / "nginx.pid").read_text()))
+        return psutil.Process(self.nginx_pid())
+
+    def nginx_pid(self) -> int:
+        """What its pid file says."""
+        return int((Layout(self.state_dir).gateway / "nginx.pid").read_text())
+
+    def launcher(self, replica: str) -> psutil.Process:
+        """A replica of the process runtime; the engine is its child."""
+        found = [process for process in self.processes() if process.environ().get("STOKER_REPLICA") == replica]
+        return min(found, key=lambda process: process.create_time())
 
     def _mine(self, process: psutil.Process) -> bool:
         try:

@@ -46,7 +46,7 @@ def test_ctrl_c_stops_everything(stack: Stack) -> None:
         assert client.chat.completions.create(model="smollm2", messages=question, max_tokens=4).choices
         client.close()
         first = stack.replicas()[0]["replica"]
-        stack.process(f"replicas/{first}").send_signal(signal.SIGKILL)
+        stack.launcher(first).send_signal(signal.SIGKILL)
         wait_for(lambda: first not in stack.ready() and len(stack.ready()) == 3, UP_S, "its successor")
         up.send_signal(signal.SIGINT)
         said = up.stdout.read() if up.stdout else ""

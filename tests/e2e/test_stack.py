@@ -165,7 +165,9 @@ def test_nginx_dies_and_requests_fail_only_while_it_is_down(stack: Stack) -> Non
     with Load(stack, 4) as load:
         wait_for(lambda: load.done() >= 8, HEAL_S, "load")
         master = stack.nginx()
-        master.send_signal(signal.SIGKILL)
+        workers = master.children()
+        for process in (master, *workers):
+            process.send_signal(signal.SIGKILL)
         wait_for(lambda: not master.is_running(), HEAL_S, "its end")
         ok = load.record.ok
         wait_for(lambda: load.record.ok >= ok + 12, HEAL_S, "answers again")
@@ -175,6 +177,20 @@ def test_nginx_dies_and_requests_fail_only_while_it_is_down(stack: Stack) -> Non
 
     assert broken > 0, "it was really down"
     assert (after.record.failed, after.record.cut) == ([], [])
+    assert stack.ready() == names
+
+
+def test_a_master_of_nginx_dies_alone_and_its_workers_serve_on(stack: Stack) -> None:
+    names = three_ready(stack)
+    with Load(stack, 4) as load:
+        wait_for(lambda: load.done() >= 8, HEAL_S, "load")
+        master = stack.nginx()
+        master.send_signal(signal.SIGKILL)
+        wait_for(lambda: stack.nginx_pid() != master.pid, HEAL_S, "a new master")
+        done = load.done()
+        wait_for(lambda: load.done() >= done + 12, HEAL_S, "answers again")
+
+    assert load.record.cut == [], "streams go on in the old workers"
     assert stack.ready() == names
 
 
