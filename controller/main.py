@@ -63,7 +63,7 @@ class _Runtime:
     def container_runtime(self, clock: SystemClock) -> ContainerRuntime:
         """Docker, or local processes."""
         if self.installation.runtime == "docker":
-            return DockerRuntime(DockerNode(self.installation.docker_host or "", _NODE), self.layout.instance)
+            return DockerRuntime(DockerNode.at(self.installation.docker_host or "", _NODE), self.layout.instance)
         return ProcessRuntime(ProcessNode(self.layout.replicas, dict(os.environ), _NODE), clock)
 
     def spec_for(self, pool: PoolName, replica: ReplicaId) -> ReplicaSpec:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -35,25 +34,57 @@ def work() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+class OwnEngine:
+    """A dockerd of our own, for as long as the tests run."""
+
+    def __init__(self, layout: Layout, log: Path) -> None:
+        self.host = engine.own_host(layout)
+        self._layout, self._log = layout, log
+        layout.engine.mkdir(parents=True)
+        self._process = self._start()
+
+    def kill(self) -> None:
+        """SIGKILL, and nobody starts it again but `revive`."""
+        self._process.kill()
+        self._process.wait()
+
+    def revive(self) -> None:
+        """Start it once more."""
+        self._process = self._start()
+
+    def stop(self) -> None:
+        """End it and what it left mounted."""
+        self._process.terminate()
+        self._process.wait(30)
+        engine.forget_mounts(self._layout)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            command = engine.own_program(self._layout).command
+            process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        wait_for(lambda: ping(self.host, 1.0), 60, "a dockerd of our own")
+        return process
+
+
 @pytest.fixture(scope="session")
-def docker_host(work: Path, progress: Progress) -> Iterator[str]:
-    """A Docker engine: the one that answers, else one of our own for as long as the tests run."""
+def own_engine(work: Path, progress: Progress) -> Iterator[OwnEngine | None]:
+    """None where an engine answers that is not ours."""
     layout = Layout(work / "engine")
     found = engine.find(layout, progress)
     if isinstance(found, engine.NoEngine):
         pytest.fail(f"{found.why}: the tests need one (as root they start their own)")
     if not found.own:
-        yield found.host
+        yield None
         return
-    layout.engine.mkdir(parents=True)
-    with (work / "dockerd.log").open("wb") as log:
-        process = subprocess.Popen(engine.own_program(layout).command, stdout=log, stderr=log, start_new_session=True)
-    try:
-        wait_for(lambda: ping(found.host, 1.0), 60, "a dockerd of our own")
-        yield found.host
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+    own = OwnEngine(layout, work / "dockerd.log")
+    yield own
+    own.stop()
+
+
+@pytest.fixture(scope="session")
+def docker_host(own_engine: OwnEngine | None) -> str:
+    """A Docker engine: the one that answers, else our own."""
+    return own_engine.host if own_engine else os.environ.get("DOCKER_HOST", engine.DEFAULT_HOST)
 
 
 @pytest.fixture(scope="session")

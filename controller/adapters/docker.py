@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,21 +24,44 @@ from controller.core.errors import RuntimeRejected, RuntimeUnavailable
 from controller.core.model import Address, Container, ContainerState, NodeName, PoolName, ReplicaId
 from controller.ports import ReplicaSpec
 
-ENGINE_PORT, LAUNCHER_PORT = 8000, 9000  # inside the container
 _LIST_TIMEOUT_S, _CHANGE_TIMEOUT_S = 5, 20
 _RECONNECT_S = 1.0
 _EXITED = re.compile(r"Exited \((\d+)\)")
 _INSTANCE, _POOL, _REPLICA, _SPEC_HASH = "stoker.instance", "stoker.pool", "stoker.replica", "stoker.spec_hash"
+_ENGINE_PORT, _LAUNCHER_PORT = "stoker.engine_port", "stoker.launcher_port"
 _EVENTS = ["start", "die", "destroy", "pause", "unpause"]
 
 
 @dataclass(frozen=True, slots=True)
 class DockerNode:
-    """Which engine, under which name, and at which address its published ports are reached."""
+    """Which engine, under which name, and at which address its published ports are reached.
+
+    `direct`: its containers' own addresses are reached, too. Then nothing is published: Docker's forwarding of a
+    loopback port is a process of the engine and dies with it, and all requests with that.
+    """
 
     url: str
     name: NodeName = NodeName("local")
     host: str = "127.0.0.1"
+    direct: bool = False
+
+    @staticmethod
+    def at(url: str, name: NodeName) -> DockerNode:
+        """The node of an engine, asked whether it is direct: on this machine, and not inside a network of its own.
+
+        Blocks for at most 5 s. An engine that does not answer is taken for what such engines nearly always are.
+        """
+        if not url.startswith("unix://"):
+            return DockerNode(url, name)
+        client = _Client(url, _LIST_TIMEOUT_S)
+        try:
+            said = client.api().info()
+        except (DockerException, requests.RequestException):
+            return DockerNode(url, name, direct=True)
+        finally:
+            client.close()
+        apart = any("rootless" in option for option in said.get("SecurityOptions") or ())
+        return DockerNode(url, name, direct=not apart and said.get("OperatingSystem") != "Docker Desktop")
 
 
 class DockerRuntime:
@@ -152,7 +176,9 @@ class DockerRuntime:
         but /tmp.
         """
         folder = str(PurePosixPath(spec.checkpoint).parent)
-        ports: dict[int | str, Any] = dict.fromkeys((ENGINE_PORT, LAUNCHER_PORT), (self._node.host, None))
+        engine, launcher = inner_ports(spec.replica)
+        published = () if self._node.direct else (engine, launcher)
+        ports: dict[int | str, Any] = dict.fromkeys(published, (self._node.host, None))
         host = self._changes.api().create_host_config(
             binds={folder: {"bind": folder, "mode": "ro"}},
             port_bindings=ports,
@@ -167,11 +193,14 @@ class DockerRuntime:
             _POOL: spec.pool,
             _REPLICA: spec.replica,
             _SPEC_HASH: spec.spec_hash,
+            _ENGINE_PORT: str(engine),
+            _LAUNCHER_PORT: str(launcher),
         }
+        listen = {"STOKER_ENGINE_PORT": str(engine), "STOKER_LAUNCHER_PORT": str(launcher)}
         return {
             "image": spec.image,
             "name": name,
-            "environment": spec.environment(),
+            "environment": spec.environment() | listen,
             "labels": labels,
             "ports": list(ports),
             "host_config": host,
@@ -201,12 +230,21 @@ class _Client:
                 self._made.close()
 
 
+def inner_ports(replica: ReplicaId) -> tuple[int, int]:
+    """Where engine and launcher listen inside the container: even and odd, between 10000 and 59999, by name.
+
+    The engine gives the address of a container that exited to the next one at once. With a port of its own a request
+    that is on its way to the old one is refused by the new one, which may hold another model, and is tried elsewhere.
+    """
+    engine = 10000 + 2 * (zlib.crc32(replica.encode()) % 25000)
+    return engine, engine + 1
+
+
 def read_container(item: Mapping[str, Any], node: DockerNode) -> Container:
     """One element of the engine's list -> Container."""
     labels = item["Labels"]
     status = str(item.get("Status", ""))
     exited = _EXITED.match(status)
-    ports = {port["PrivatePort"]: port["PublicPort"] for port in item.get("Ports") or () if "PublicPort" in port}
     return Container(
         replica=ReplicaId(labels.get(_REPLICA, "")),
         pool=PoolName(labels.get(_POOL, "")),
@@ -214,8 +252,8 @@ def read_container(item: Mapping[str, Any], node: DockerNode) -> Container:
         spec_hash=labels.get(_SPEC_HASH, ""),
         state=_state(str(item["State"])),
         created_at=datetime.fromtimestamp(item["Created"], tz=UTC),
-        engine=_address(node, ports.get(ENGINE_PORT)),
-        launcher=_address(node, ports.get(LAUNCHER_PORT)),
+        engine=_address(item, node, labels.get(_ENGINE_PORT)),
+        launcher=_address(item, node, labels.get(_LAUNCHER_PORT)),
         exit_code=int(exited[1]) if exited else None,
         detail=status,
     )
@@ -227,8 +265,17 @@ def _state(said: str) -> ContainerState:
     return ContainerState.CREATED if said == "created" else ContainerState.EXITED
 
 
-def _address(node: DockerNode, port: int | None) -> Address | None:
-    return None if port is None else Address(node.host, port)
+def _address(item: Mapping[str, Any], node: DockerNode, label: str | None) -> Address | None:
+    if label is None:
+        return None
+    port = int(label)
+    if node.direct:
+        networks = (item.get("NetworkSettings") or {}).get("Networks") or {}
+        own = next((network["IPAddress"] for network in networks.values() if network.get("IPAddress")), None)
+        return None if own is None else Address(own, port)
+    ports = {known["PrivatePort"]: known.get("PublicPort") for known in item.get("Ports") or ()}
+    public = ports.get(port)
+    return None if public is None else Address(node.host, public)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controller.installation import Layout
-from controller.stack import leftovers, replicas
+from controller.stack import engine, leftovers, replicas
 from controller.stack.programs import STOP_ORDER
 from controller.stack.progress import Progress
 from controller.stack.supervisor import Supervisor
@@ -35,6 +35,7 @@ def stop_everything(layout: Layout, progress: Progress) -> bool:
                 supervisor.stop_program(name)
             supervisor.shutdown()
         leftovers.end(leftovers.processes(layout))
+        engine.forget_mounts(layout)
         faults += [f"{leftovers.describe(process)} still runs" for process in leftovers.processes(layout)]
     if faults:
         raise Trouble("not everything could be stopped: " + "; ".join(faults))

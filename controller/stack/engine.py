@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -112,6 +113,14 @@ def _rival() -> int | None:
             if process.name() == "dockerd" and os.readlink(f"/proc/{process.pid}/ns/net") == ours:
                 return process.pid
     return None
+
+
+def forget_mounts(layout: Layout) -> None:
+    """Undo the mounts that a dockerd of our own left because it was killed: its folder could not be deleted."""
+    points = [line.split()[1] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
+    left = [point for point in points if Path(point).is_relative_to(layout.engine)]
+    for point in sorted(left, key=len, reverse=True):
+        subprocess.run(["umount", "--lazy", point], capture_output=True, timeout=_SERVICE_S, check=False)
 
 
 def _start_service(progress: Progress) -> bool:

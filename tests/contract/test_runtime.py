@@ -20,10 +20,10 @@ import psutil
 import pytest
 
 from controller.adapters.clock import SystemClock
-from controller.adapters.docker import DockerNode, DockerRuntime
+from controller.adapters.docker import DockerNode, DockerRuntime, inner_ports
 from controller.adapters.process import ProcessNode, ProcessRuntime
 from controller.core.errors import RuntimeRejected, RuntimeUnavailable
-from controller.core.model import Container, ContainerState, PoolName, ReplicaId
+from controller.core.model import Container, ContainerState, NodeName, PoolName, ReplicaId
 from controller.ports import ContainerRuntime, ReplicaSpec
 from tests.fakes.world import FakeRuntime
 from tests.waiting import wait_for
@@ -61,9 +61,16 @@ class Bench:
         return wait_for(lambda: self.only() if self.only().state is state else None, START_S, f"to be {state}")
 
 
-@pytest.fixture(params=["fake", "process", pytest.param("docker", marks=pytest.mark.docker)])
+@pytest.fixture(
+    params=[
+        "fake",
+        "process",
+        pytest.param("docker", marks=pytest.mark.docker),
+        pytest.param("docker, published ports", marks=pytest.mark.docker),
+    ]
+)
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    made: Bench = {"fake": _fake, "process": _process, "docker": _docker}[request.param](request, tmp_path)
+    made: Bench = {"fake": _fake, "process": _process}.get(request.param, _docker)(request, tmp_path)
     yield made
     for container in made.runtime.list_replicas():
         made.runtime.remove_replica(container.replica)
@@ -108,7 +115,7 @@ def _docker(request: pytest.FixtureRequest, folder: Path) -> Bench:
         return client.containers.get(f"stoker-{instance}-{replica}")
 
     def make() -> ContainerRuntime:
-        return DockerRuntime(DockerNode(host), instance)
+        return DockerRuntime(replace(DockerNode(host), direct=request.param == "docker"), instance)
 
     return Bench(
         "docker",
@@ -224,6 +231,20 @@ def test_several_at_once(bench: Bench) -> None:
 
     assert sorted(item.replica for item in containers) == ["llama-1", "llama-2", "llama-3"]
     assert len({str(item.launcher) for item in containers}) == 3
+
+
+def test_replicas_listen_on_ports_of_their_own() -> None:
+    """The next container gets the address of one that exited: it must not be taken for it."""
+    ports = [inner_ports(ReplicaId(f"llama-{number}")) for number in range(100)]
+
+    assert all(10000 <= engine < launcher < 60000 and launcher == engine + 1 for engine, launcher in ports)
+    assert len(set(ports)) >= 99
+
+
+@pytest.mark.docker
+def test_an_engine_on_this_machine_is_reached_directly_and_another_is_not(docker_host: str) -> None:
+    assert DockerNode.at(docker_host, NodeName("local")).direct is True
+    assert DockerNode.at("tcp://127.0.0.1:9", NodeName("far")).direct is False
 
 
 @pytest.mark.docker

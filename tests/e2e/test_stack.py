@@ -5,6 +5,7 @@ The tests share one stack and run in this order; each leaves it with three ready
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import docker
 import pytest
 from playwright.sync_api import sync_playwright
 
+from tests.conftest import OwnEngine
 from tests.e2e.load import Load
 from tests.e2e.stack import Stack, environment, write_config
 from tests.waiting import wait_for
@@ -49,6 +51,13 @@ def codes(stack: Stack, kind: str, replica: str) -> list[str]:
     """The reasons of the decisions of this kind about this replica."""
     found = [item for item in stack.decisions() if item["kind"] == kind and item["replica"] == replica]
     return [reason["code"] for item in found for reason in item["reasons"]]
+
+
+def pause(engine: docker.DockerClient, name: str) -> bool:
+    """Whether it is paused now. The runtime may fail to freeze a busy container, and must be asked again."""
+    with contextlib.suppress(docker.errors.APIError):
+        engine.containers.get(name).pause()
+    return bool(engine.containers.get(name).status == "paused")
 
 
 def test_up_ends_with_three_ready_replicas_in_containers(stack: Stack, engine: docker.DockerClient) -> None:
@@ -107,7 +116,7 @@ def test_killed_and_paused_under_load_costs_no_request(stack: Stack, engine: doc
     with Load(stack, 20) as load:
         wait_for(lambda: load.done() >= 20, HEAL_S, "load")
         engine.containers.get(stack.container(killed)).kill()
-        engine.containers.get(stack.container(paused)).pause()
+        wait_for(lambda: pause(engine, stack.container(paused)), HEAL_S, "a paused replica")
         wait_for(lambda: not {killed, paused} & set(stack.ready()), HEAL_S, "both to leave nginx")
         wait_for(lambda: len(stack.ready()) >= 3, HEAL_S, "successors")
         before = load.done()
@@ -192,6 +201,26 @@ def test_a_master_of_nginx_dies_alone_and_its_workers_serve_on(stack: Stack) -> 
 
     assert load.record.cut == [], "streams go on in the old workers"
     assert stack.ready() == names
+
+
+def test_the_docker_engine_dies_and_users_notice_nothing(stack: Stack, own_engine: OwnEngine | None) -> None:
+    if own_engine is None:
+        pytest.skip("the engine is not ours to kill; without another one the tests run their own")
+    names = three_ready(stack)
+    with Load(stack, 4) as load:
+        wait_for(lambda: load.done() >= 4, HEAL_S, "load")
+        own_engine.kill()
+        lost = _events(stack, "source_lost", "runtime")
+        wait_for(lambda: _events(stack, "source_lost", "runtime") > lost, HEAL_S, "the controller to notice")
+        before = load.done()
+        wait_for(lambda: load.done() >= before + 8, HEAL_S, "answers without an engine")
+        own_engine.revive()
+        wait_for(lambda: _back(stack, "runtime"), HEAL_S, "the engine to be back")
+        before = load.done()
+        wait_for(lambda: load.done() >= before + 8, HEAL_S, "more answers")
+
+    assert (load.record.failed, load.record.cut) == ([], [])
+    assert stack.ready() == names, "none was replaced for it"
 
 
 def test_the_page_shows_it_all_and_refreshes_itself(stack: Stack, tmp_path: Path) -> None:
