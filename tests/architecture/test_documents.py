@@ -48,7 +48,6 @@ def test_reading_a_drawing() -> None:
     ]
 
 
-@pytest.mark.skipif(not DOCUMENT.exists(), reason="docs/architecture.md is not written yet")
 def test_everything_drawn_is_there() -> None:
     paths = list(drawn_paths(DOCUMENT.read_text(encoding="utf-8")))
 
