@@ -109,15 +109,15 @@ class ProcessRuntime:
 
     def watch(self, on_event: Callable[[], None]) -> None:
         """See `ContainerRuntime.watch`."""
-        threading.Thread(target=self._follow, args=(on_event,), name="process-events", daemon=True).start()
+        arguments = (on_event, self._alive())  # what runs now, not what runs when the thread gets its turn
+        threading.Thread(target=self._follow, args=arguments, name="process-events", daemon=True).start()
 
     def close(self) -> None:
         """See `ContainerRuntime.close`."""
         self._closing.set()
 
-    def _follow(self, on_event: Callable[[], None]) -> None:
+    def _follow(self, on_event: Callable[[], None], before: frozenset[tuple[ReplicaId, ContainerState]]) -> None:
         """Nobody tells us when a process that is not our child ends: look."""
-        before = self._alive()
         while not self._closing.wait(_POLL_S):
             now = self._alive()
             if now != before:
