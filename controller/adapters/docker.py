@@ -141,6 +141,7 @@ class DockerRuntime:
         while not self._closing.is_set():
             try:
                 self._stream = client.api().events(filters=filters)
+                on_event()  # whatever happened until now went unheard
                 for _ in self._stream:
                     on_event()
             except (DockerException, requests.RequestException, OSError):
