@@ -17,12 +17,12 @@ _POLLS = 200  # of 10 ms; then nginx itself tries to bind for another 2.5 s
 
 
 def main(arguments: list[str]) -> None:
-    """`start FOLDER BINARY ERROR_LOG`. Replaces this process; returns never."""
-    folder, binary, error_log = arguments
+    """`start FOLDER BINARY`. Replaces this process; returns never."""
+    folder, binary = arguments
     os.chdir(folder)  # by their working directory the workers are found again
     end_leftovers(Path(folder).resolve())
     Path("hold.sock").unlink(missing_ok=True)  # of a master that was killed: nginx does not bind over it
-    os.execv(binary, [binary, "-p", f"{folder}/", "-c", "nginx.conf", "-e", error_log, "-g", "daemon off;"])
+    os.execv(binary, [binary, "-p", f"{folder}/", "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off;"])
 
 
 def end_leftovers(folder: Path) -> None:

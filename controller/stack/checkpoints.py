@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def stage(source: Path, folder: Path) -> Path:
     target = folder / f"{source.stem}-{digest}{source.suffix}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)  # the engine in the container may be another user
         if not _same(source, target):
             partial = target.with_suffix(".partial")
             partial.unlink(missing_ok=True)
@@ -102,7 +104,9 @@ def _same(source: Path, target: Path) -> bool:
 
 def _link_or_copy(source: Path, target: Path) -> None:
     try:
+        if not source.stat().st_mode & stat.S_IROTH:
+            raise PermissionError("a link would keep that mode")
         os.link(source, target)
-    except OSError:  # another disk, a file system without links, or a file of another user
+    except OSError:  # another disk, a file system without links, a file of another user, or for one user alone
         shutil.copy2(source, target)
         target.chmod(0o644)  # the engine in the container may be another user

@@ -55,7 +55,7 @@ def _ensure(images: DockerImages, cache: Path, progress: Progress) -> str:
         packages = _packages(images, base, cache, progress)
         with progress.step(f"building {tag}") as report, tempfile.TemporaryFile(dir=cache) as context:
             with tarfile.open(fileobj=context, mode="w") as tar:
-                tar.add(packages, arcname="packages")
+                tar.add(packages, arcname="packages", filter=_readable)
                 tar.add(SOURCES, arcname="inference_node", filter=_without_caches)
             context.seek(0)
             images.build(context, BuildSpec(DOCKERFILE, tag, {"BASE": base.tag}), report)
@@ -76,7 +76,13 @@ def _files(sources: Path) -> Iterator[Path]:
 
 
 def _without_caches(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    return None if "__pycache__" in entry.name else entry
+    return None if "__pycache__" in entry.name else _readable(entry)
+
+
+def _readable(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    """For the image's own user, whatever this one's umask made of it."""
+    entry.mode |= 0o555 if entry.isdir() else 0o444
+    return entry
 
 
 def _packages(images: DockerImages, base: Base, cache: Path, progress: Progress) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,17 +21,33 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A fact worth knowing, on a line of its own."""
-        self._console.print(escape(text), soft_wrap=True, highlight=False)
+        with _whoever_reads_it():
+            self._console.print(escape(text), soft_wrap=True, highlight=False)
 
     @contextmanager
     def step(self, text: str) -> Iterator[Report]:
         """Show `text` while the body runs, and its duration after. An exception leaves no "done" line."""
         began = time.monotonic()
         if self._console.is_terminal:
-            with self._console.status(escape(text)) as status:
-                yield lambda detail: status.update(f"{escape(text)}: {escape(detail)}")
-            self.say(f"{text}: done in {time.monotonic() - began:.1f} s")
+            with self._spinner(text) as report:
+                yield report
         else:
             self.say(f"{text} ...")
             yield lambda detail: None
-            self.say(f"{text}: done in {time.monotonic() - began:.1f} s")
+        self.say(f"{text}: done in {time.monotonic() - began:.1f} s")
+
+    @contextmanager
+    def _spinner(self, text: str) -> Iterator[Report]:
+        status = self._console.status(escape(text))
+        with _whoever_reads_it():
+            status.start()
+        try:
+            yield lambda detail: status.update(f"{escape(text)}: {escape(detail)}")
+        finally:
+            with _whoever_reads_it():
+                status.stop()
+
+
+def _whoever_reads_it() -> contextlib.suppress:
+    """A terminal that was closed or a full disk behind a pipe must not decide whether things are stopped."""
+    return contextlib.suppress(OSError)

@@ -19,9 +19,12 @@ class Restarts:
         """Count anew. Blocks for a moment.
 
         Raises:
-            Trouble: one was started for the fourth time; the last line of its log is in the text.
+            Trouble: one was started for the fourth time; the last line of its log is in the text. Or nothing runs.
         """
-        for program in self._supervisor.states():
+        states = self._supervisor.states()
+        if not states and not self._supervisor.running():
+            raise Trouble("the process supervisor is gone: somebody stopped everything meanwhile")
+        for program in states:
             seen = self._pids.setdefault(program.name, set())
             if program.pid:  # 0: it does not run just now
                 seen.add(program.pid)

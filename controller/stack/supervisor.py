@@ -138,7 +138,11 @@ class Supervisor:
 
 
 def require_short_path(layout: Layout) -> None:
-    """Raises `Trouble` where the state directory's path is too long for the unix sockets inside."""
+    """Raises `Trouble` where the state directory's path is too long for the unix sockets inside, or has a % in it."""
+    if "%" in str(layout.root):
+        raise Trouble(
+            f"the path of the state directory {layout.root} has a % in it, which supervisord takes for a name"
+        )
     longest = max(
         len(os.fsencode(layout.supervisor / "supervisor.sock")) + _PID_SUFFIX,
         len(os.fsencode(layout.engine / "run/containerd/containerd-debug.sock")),

@@ -60,6 +60,8 @@ def up(options: UpOptions, console: Console) -> None:
         Trouble: something is missing, taken or broken.
         KeyboardInterrupt: a signal came before all was up.
     """
+    # nginx's workers and the engines in containers are other users than root, and must read what is written here.
+    os.umask(0o022)
     settings = load(options.config)
     layout = Layout(options.state_dir)
     run = _Run(settings, layout, Progress(console), console, Supervisor(layout))

@@ -18,10 +18,13 @@ _COLOURS = {"ready": "green", "starting": "yellow", "draining": "cyan", "unready
 def table(seen: Seen, now: datetime) -> Table:
     """One row per replica, under a title with the count of each pool."""
     drawn = Table(title=Text(headline(seen)), title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for name in _COLUMNS:
-        drawn.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=True)
-    for row in seen.replicas:
-        cells = [Text(cell) for cell in replica_cells(row, now)]
+    rows = [replica_cells(row, now) for row in seen.replicas]
+    for index, name in enumerate(_COLUMNS):
+        # On a narrow terminal only the last column, the why, gives way.
+        widest = max([len(name), *(len(cells[index]) for cells in rows)]) if name != _COLUMNS[-1] else None
+        drawn.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=True, min_width=widest)
+    for row, texts in zip(seen.replicas, rows, strict=True):
+        cells = [Text(cell) for cell in texts]
         cells[1].stylize(_COLOURS.get(row["state"], ""))
         drawn.add_row(*cells)
     return drawn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,15 +54,20 @@ def screen(console: Console) -> Iterator[Screen]:
     if not console.is_terminal:
         yield _Lines(console)
         return
-    with Live(console=console, auto_refresh=False) as live:
+    live = Live(console=console, auto_refresh=False)
+    live.start()
+    try:
         yield _Table(live)
+    finally:
+        with contextlib.suppress(OSError):  # the terminal was closed
+            live.stop()
 
 
 def until_ready(settings: Settings, shown: Screen, restarts: Restarts, timeout_s: float) -> bool:
     """Show what happens until every pool has its floor of ready replicas; False where that took too long.
 
     Raises:
-        Trouble: a program ends again and again.
+        Trouble: a program ends again and again, or somebody stopped it all.
     """
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

@@ -134,7 +134,8 @@ def parse(datagram: bytes) -> Line:
         valid = isinstance(line.pool, str) and isinstance(line.replica, str) and _CODE.fullmatch(line.code)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MalformedLine from error
-    if not valid or not 0 <= line.duration_s < float("inf"):
+    times = (line.duration_s, line.first_byte_s or 0.0)
+    if not valid or not all(0 <= time < float("inf") for time in times):
         raise MalformedLine("an impossible value")
     return line
 

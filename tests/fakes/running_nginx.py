@@ -70,7 +70,8 @@ class RunningNginx:
 
     def start(self) -> None:
         """Start it as a supervisor does, and wait until it answers."""
-        self._running = subprocess.Popen(command(self.parts))
+        with self._log.open("ab") as log:
+            self._running = subprocess.Popen(command(self.parts), stderr=log)
         wait_for(lambda: self.parts.process().generation(), 10, "nginx answers")
         wait_for(self.workers, 10, "nginx has workers")
 
@@ -153,7 +154,11 @@ class RunningNginx:
 
     def error_log(self) -> str:
         """The whole of it."""
-        return (self.parts.logs / "nginx-error.log").read_text()
+        return self._log.read_text()
+
+    @property
+    def _log(self) -> Path:
+        return self.parts.logs / "nginx.log"
 
 
 def parts_in(folder: Path, clock: FakeClock, **settings: object) -> NginxParts:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
+from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -101,6 +105,47 @@ def test_an_answer_without_a_body_passes(nginx: RunningNginx) -> None:
         nginx.apply(plan(engine.address))
 
         assert nginx.post(STREAM)[0] == 204
+
+
+def test_a_long_head_passes(nginx: RunningNginx) -> None:
+    def long(exchange: Exchange) -> None:
+        exchange.send(b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 9000 + b"\r\nContent-Length: 2\r\n\r\nok")
+
+    with engines(long) as (engine,):
+        nginx.apply(plan(engine.address))
+        status, headers, _ = nginx.post(STREAM)
+
+    assert (status, len(headers["X-Long"]), len(engine.seen)) == (200, 9000, 1)
+
+
+def test_a_burst_of_requests_is_taken(tmp_path: Path) -> None:
+    """More at once than the usual backlog of 511: a unix socket refuses what is over it, and does not wait."""
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
+    clock = FakeClock()
+    nginx = RunningNginx(parts_in(tmp_path, clock, connect_timeout=timedelta(seconds=30)), clock)
+    with engines(Exchange.answer, Exchange.answer) as (one, two), contextlib.ExitStack() as held:
+        held.callback(nginx.stop)
+        nginx.apply(plan(one.address, two.address))
+        address = ("127.0.0.1", nginx.parts.ports.gateway)
+        clients = [held.enter_context(socket.create_connection(address, timeout=60)) for _ in range(800)]
+        for client in clients:
+            client.sendall(head)
+        answers = Counter(client.recv(12) for client in clients)
+
+    assert answers == {b"HTTP/1.1 200": 800}
+
+
+def test_a_request_without_a_host_is_passed_on(nginx: RunningNginx) -> None:
+    with engines(Exchange.answer) as (engine,):
+        nginx.apply(plan(engine.address))
+        with socket.create_connection(("127.0.0.1", nginx.parts.ports.gateway), timeout=20) as client:
+            client.sendall(b"POST /v1/chat/completions HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}")
+            assert client.recv(12) == b"HTTP/1.1 200"
+
+
+def test_what_is_too_long_is_told_in_an_error_object(nginx: RunningNginx) -> None:
+    status, _, body = nginx.ask("GET", "/v1/" + "x" * 40_000)
+    assert (status, json.loads(body)["error"]["code"]) == (414, "uri_too_long")
 
 
 @pytest.mark.parametrize("name", ["default", "hostnames", "include", "nova"])

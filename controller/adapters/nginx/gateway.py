@@ -56,9 +56,11 @@ class NginxParts:
 
 
 def command(parts: NginxParts) -> list[str]:
-    """What a supervisor runs, in the foreground. SIGQUIT ends it after its requests, SIGTERM at once."""
-    error_log = str(parts.logs / "nginx-error.log")
-    return [sys.executable, "-m", "controller.adapters.nginx_start", str(parts.folder), str(parts.binary), error_log]
+    """What a supervisor runs, in the foreground. SIGQUIT ends it after its requests, SIGTERM at once.
+
+    Errors go to standard error: the supervisor rotates them.
+    """
+    return [sys.executable, "-m", "controller.adapters.nginx_start", str(parts.folder), str(parts.binary)]
 
 
 def prepare(parts: NginxParts, pools: Sequence[PoolRoutes]) -> None:
@@ -71,6 +73,7 @@ def prepare(parts: NginxParts, pools: Sequence[PoolRoutes]) -> None:
         GatewayUnavailable: nginx cannot be run.
     """
     parts.folder.mkdir(parents=True, exist_ok=True)
+    parts.folder.chmod(0o755)  # root's workers run as nobody, and hold.sock lies here
     (parts.folder / "temp").mkdir(exist_ok=True)
     parts.logs.mkdir(parents=True, exist_ok=True)
     for name, text in scripts().items():
