@@ -24,7 +24,7 @@ from controller.core.errors import RuntimeRejected, RuntimeUnavailable
 from controller.core.model import Address, Container, ContainerState, NodeName, PoolName, ReplicaId
 from controller.ports import ReplicaSpec
 
-_LIST_TIMEOUT_S, _CHANGE_TIMEOUT_S = 5, 20
+_LIST_TIMEOUT_S, _CHANGE_TIMEOUT_S = 5, 10
 _RECONNECT_S = 1.0
 _EXITED = re.compile(r"Exited \((\d+)\)")
 _INSTANCE, _POOL, _REPLICA, _SPEC_HASH = "stoker.instance", "stoker.pool", "stoker.replica", "stoker.spec_hash"

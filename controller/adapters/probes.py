@@ -109,12 +109,13 @@ class HttpProber:
             self._session = aiohttp.ClientSession(connector=connector)
         timeout = aiohttp.ClientTimeout(total=target.timeout_s)
         try:
-            async with self._session.get(f"http://{target.address}{target.path}", timeout=timeout) as answer:
-                body = await answer.content.read(_MAX_BODY)
+            url = f"http://{target.address}{target.path}"
+            async with self._session.get(url, timeout=timeout, allow_redirects=False) as answer:
+                body = await _whole(answer.content)
                 return read_answer(answer.status, body, target.path, self._clock.now())
         except TimeoutError:
             return ProbeHistory(self._clock.now(), False, 1, f"no answer within {target.timeout_s:g} s")
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:  # whatever a replica may answer
             return ProbeHistory(self._clock.now(), False, 1, f"no answer: {type(error).__name__}")
 
     def _fold(self, watched: _Watched, result: ProbeHistory) -> None:
@@ -128,6 +129,14 @@ class HttpProber:
         if (result.ok and (flipped or first)) or (not result.ok and watched.served):
             self._on_change()
         watched.served = watched.served or result.ok
+
+
+async def _whole(content: aiohttp.StreamReader) -> bytes:
+    """Everything up to the end or the limit; `read(n)` alone stops at the first segment."""
+    body = b""
+    while len(body) < _MAX_BODY and (piece := await content.read(_MAX_BODY - len(body))):
+        body += piece
+    return body
 
 
 def _cancel(watched: _Watched) -> None:
@@ -161,8 +170,9 @@ def read_answer(status: int, body: bytes, path: str, at: datetime) -> ProbeHisto
         in_flight, waiting = _count(said.get("in_flight")), _count(said.get("waiting"))
         last = said.get("last_token_at")
         last_token_at = datetime.fromisoformat(last) if isinstance(last, str) else None
-        detail = str(said.get("detail") or "")[:500]
-    except (ValueError, KeyError, TypeError, AttributeError):
+        # JSON may hold half a character, which neither a log nor a database takes.
+        detail = str(said.get("detail") or "")[:500].encode("utf-8", "replace").decode()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ProbeHistory(at, False, 1, "the launcher's status is not what it should be")
     ok = phase is LauncherPhase.READY and answering
     if not detail and not ok:

@@ -74,7 +74,7 @@ class ProcessRuntime:
             shutil.rmtree(folder, ignore_errors=True)
             raise RuntimeRejected(f"the replica cannot be started: {error}") from error
         self._children[spec.replica] = child
-        born = psutil.Process(child.pid).create_time()
+        born = _born(child.pid)
         _write_json(folder / "replica.json", {**record, "pid": child.pid, "born": born})
 
     def terminate_replica(self, replica: ReplicaId) -> None:
@@ -190,13 +190,20 @@ class ProcessRuntime:
             if record.get("pid") is None:
                 return _find_by_folder(folder)
             process = psutil.Process(record["pid"])
-            same = abs(process.create_time() - record["born"]) < 1.0
+            same = _born(process.pid) == record["born"]
             return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-        except psutil.NoSuchProcess:
+        except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
             return None
 
     def _folder(self, replica: ReplicaId) -> Path:
         return self._node.folder / replica
+
+
+def _born(pid: int) -> str:
+    """The boot, and the clock ticks since it, at which the process began: unlike a time of day it never moves."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+    return f"{boot} {after_name.split()[19]}"
 
 
 def _find_by_folder(folder: Path) -> psutil.Process | None:

@@ -15,6 +15,8 @@ from controller.core.errors import MetricsUnavailable
 from controller.ports import Sample
 
 _TIMEOUT_S = 1.0
+# What reading an answer raises that is not of Prometheus, whoever listens on its port.
+_NO_ANSWER_OF_ITS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, OSError)
 
 
 class PrometheusSource:
@@ -30,7 +32,7 @@ class PrometheusSource:
         """See `MetricSource.query`."""
         try:
             answer = self._client.custom_query(promql, timeout=_TIMEOUT_S)
-        except (requests.RequestException, PrometheusApiClientException, ValueError, KeyError) as error:
+        except (requests.RequestException, PrometheusApiClientException, *_NO_ANSWER_OF_ITS) as error:
             raise MetricsUnavailable(f"Prometheus gave no answer: {type(error).__name__}") from error
         return read_vector(answer)
 
@@ -42,11 +44,11 @@ def read_vector(answer: Any) -> tuple[Sample, ...]:
         MetricsUnavailable: it is no instant vector.
     """
     try:
-        samples = [(item["metric"], float(item["value"][1]), float(item["value"][0])) for item in answer]
-    except (TypeError, KeyError, ValueError, IndexError) as error:
+        samples = tuple(
+            Sample(dict(item["metric"]), float(value), datetime.fromtimestamp(float(at), tz=UTC))
+            for item in answer
+            for at, value in (item["value"],)
+        )
+    except _NO_ANSWER_OF_ITS as error:
         raise MetricsUnavailable("Prometheus answered with something that is no instant vector") from error
-    return tuple(
-        Sample(dict(labels), value, datetime.fromtimestamp(at, tz=UTC))
-        for labels, value, at in samples
-        if math.isfinite(value)
-    )
+    return tuple(sample for sample in samples if math.isfinite(sample.value))

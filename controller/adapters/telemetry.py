@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections.abc import Sequence
@@ -68,7 +69,8 @@ class Telemetry:
             self._events.labels(event.event, event.reason).inc()
             line = self._line(event)
             if line is not None:
-                print(line, file=self._stream, flush=True)  # noqa: T201 - this is the log
+                with contextlib.suppress(OSError, ValueError):  # a log that cannot be written stops no healing
+                    print(line, file=self._stream, flush=True)  # noqa: T201 - this is the log
 
     def report(self, report: TickReport) -> None:
         """See `EventSink.report`."""

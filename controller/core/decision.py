@@ -40,11 +40,13 @@ class ReasonCode(StrEnum):
     BELOW_DESIRED = "BelowDesired"
     ABOVE_DESIRED = "AboveDesired"
     POOL_UNKNOWN = "PoolUnknown"
+    RUNTIME_SILENT = "RuntimeSilent"
     SURGE_LIMITED = "SurgeLimited"
     BACKOFF = "CrashLoopBackoff"
     # a replica's state
     PROBE_PASSED = "ProbePassed"
     PROBES_FAILED = "ProbesFailed"
+    ADDRESS_LOST = "AddressLost"
     LAUNCHER_FAILED = "LauncherFailed"
     LAUNCHER_DRAINING = "LauncherDraining"
     COLD_START_DEADLINE = "ColdStartDeadline"

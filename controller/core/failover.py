@@ -30,12 +30,13 @@ def _drain_on(replica: Replica, memory: ReplicaMemory, policy: HealthPolicy, now
         reason = Reason(ReasonCode.LEFT_GATEWAY, "nginx sends it nothing more")
         return TerminateReplica(memory.pool, memory.replica, (reason,))
     waited, allowed = now - memory.terminated_at, policy.drain_timeout + KILL_AFTER
-    if waited > ASK_AGAIN and replica.probe is not None and replica.probe.phase is LauncherPhase.READY:
+    if waited <= allowed:
+        unheard = replica.probe is not None and replica.probe.phase is LauncherPhase.READY
+        if not unheard or not ASK_AGAIN < waited <= 2 * ASK_AGAIN:
+            return None
         # A controller that died between writing the decision down and sending the signal.
         reason = Reason(ReasonCode.LEFT_GATEWAY, "it was asked to stop and has not heard of it")
         return TerminateReplica(memory.pool, memory.replica, (reason,))
-    if waited <= allowed:
-        return None
     text = f"still running {waited.total_seconds():.0f} s after SIGTERM, {allowed.total_seconds():.0f} s are allowed"
     numbers = {"waited_s": waited.total_seconds(), "allowed_s": allowed.total_seconds()}
     return RemoveReplica(memory.pool, memory.replica, (Reason(ReasonCode.DRAIN_DEADLINE, text, numbers),))

@@ -85,6 +85,10 @@ def _failed(
     probe = replica.probe
     if probe is not None and probe.in_a_row < policy.failures:
         return None
+    if before.state is ReplicaState.READY and probe is None:
+        if replica.container.engine is not None:
+            return None
+        return ReplicaState.UNREADY, Reason(ReasonCode.ADDRESS_LOST, "it runs, and has no address any more")
     if before.state is ReplicaState.READY and probe is not None:
         text = f"{probe.in_a_row} probes in a row failed, {policy.failures} are allowed to: {probe.detail}"
         numbers = {"failed_in_a_row": float(probe.in_a_row), "threshold": float(policy.failures)}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from controller.core.clocks import without_future
 from controller.core.decision import (
     Decision,
     DrainReplica,
@@ -50,17 +51,22 @@ def plan(snapshot: Snapshot, policies: Sequence[PoolPolicy]) -> Plan:
 
     While the runtime cannot be listed no replica is started or stopped; nginx still loses those that fail their probes.
     """
+    snapshot = without_future(snapshot)
     by_pool = {policy.pool: policy for policy in policies}
     judged, changes = _judge(snapshot, by_pool)
     if RUNTIME in snapshot.unknown:
         memory = Memory(snapshot.pools, {known.replica: known for _, known in judged})
-        return Plan((), plan_routes(policies, judged), memory, changes)
+        silent = Reason(
+            ReasonCode.RUNTIME_SILENT, "the container engine gives no answer: nothing is started or stopped"
+        )
+        return Plan((), plan_routes(policies, judged), memory, changes, dict.fromkeys(by_pool, (silent,)))
     pools = {policy.pool: _plan_pool(policy, snapshot, judged, changes) for policy in policies}
     decisions = [decision for part in pools.values() for decision in part.decisions]
     decisions += _orphans([item for item in judged if item[1].pool not in by_pool], snapshot.at)
     after = _carry_out([known for _, known in judged], decisions, snapshot.at)
     routes = plan_routes(policies, [(replica, after[known.replica]) for replica, known in judged])
-    memory = Memory({name: part.memory for name, part in pools.items()}, after)
+    # A pool that is no longer configured is remembered: should it come back, its replicas are numbered on.
+    memory = Memory({**snapshot.pools, **{name: part.memory for name, part in pools.items()}}, after)
     return Plan(tuple(decisions), routes, memory, changes, {name: part.standing for name, part in pools.items()})
 
 
@@ -164,5 +170,6 @@ def _carry_out(
             why = decision.reasons[0].text
             after[decision.replica] = replace(known, state=ReplicaState.DRAINING, since=now, why=why)
         elif isinstance(decision, TerminateReplica):
-            after[decision.replica] = replace(after[decision.replica], terminated_at=now)
+            known = after[decision.replica]
+            after[decision.replica] = replace(known, terminated_at=known.terminated_at or now)
     return after

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from controller.core.model import (
     GatewayPlan,
@@ -13,6 +14,16 @@ from controller.core.model import (
     Server,
 )
 from controller.core.policy import PoolPolicy
+
+
+def only_remove(wanted: GatewayPlan, applied: GatewayPlan) -> GatewayPlan:
+    """What runs, less the replicas that are no longer wanted: all that may be done while nothing can be recorded."""
+    kept = wanted.replicas()
+    pools = (
+        replace(routes, servers=tuple(server for server in routes.servers if server.replica in kept))
+        for routes in applied.pools
+    )
+    return GatewayPlan(tuple(pools))
 
 
 def plan_routes(policies: Sequence[PoolPolicy], replicas: Iterable[tuple[Replica, ReplicaMemory]]) -> GatewayPlan:

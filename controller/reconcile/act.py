@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import assert_never
@@ -17,7 +17,7 @@ from controller.core.decision import (
     TerminateReplica,
 )
 from controller.core.errors import GatewayRejected, GatewayUnavailable, PermanentError, TransientError
-from controller.core.model import GatewayPlan
+from controller.core.model import Container, GatewayPlan
 from controller.ports import GatewayState
 from controller.reconcile.parts import Parts
 
@@ -55,6 +55,15 @@ def apply_routes(parts: Parts, plan: GatewayPlan) -> GatewayOutcome:
     except (GatewayRejected, GatewayUnavailable) as error:
         return GatewayOutcome(parts.gateway.state(), error=error)
     return GatewayOutcome(after, changed=after.applied != before.applied)
+
+
+def write_targets(parts: Parts, containers: Sequence[Container]) -> Exception | None:
+    """Tell Prometheus; what went wrong, if it did. A disk that is full must not keep a dead replica in nginx."""
+    try:
+        parts.targets.write(containers)
+    except OSError as error:
+        return error
+    return None
 
 
 def carry_out(parts: Parts, plan: Plan) -> tuple[Outcome, ...]:

@@ -63,6 +63,11 @@ def of_gateway(outcome: GatewayOutcome, plan: GatewayPlan, at: datetime) -> list
     ]
 
 
+def of_targets(error: Exception | None, at: datetime) -> list[Event]:
+    """Prometheus could not be told of the replicas."""
+    return [] if error is None else [Event(at, "targets_failed", "targets", type(error).__name__, str(error))]
+
+
 def of_sources(before: Sequence[str], now: Sequence[str], at: datetime) -> list[Event]:
     """A source fell silent, or came back."""
     lost = [

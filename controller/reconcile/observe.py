@@ -60,10 +60,15 @@ class Observer:
     def __init__(self, parts: Parts, policies: Sequence[PoolPolicy]) -> None:
         self._parts = parts
         self._health = {policy.pool: policy.health for policy in policies}
-        self._last_seen: tuple[Container, ...] = ()
+        self._last_seen: tuple[Container, ...] | None = None
 
     def observe(self, tick: int) -> tuple[Snapshot, Sighting]:
-        """What is. Blocks for at most the sum of the ports' deadlines."""
+        """What is. Blocks for at most the sum of the ports' deadlines.
+
+        Raises:
+            TransientError, PermanentError: the runtime has not been listed even once. What exists is not known, and an
+                empty world would take every replica out of nginx.
+        """
         sighting = self._look()
         readings, unknown = self._read()
         at = self._parts.clock.now()
@@ -77,6 +82,8 @@ class Observer:
         try:
             self._last_seen = self._parts.runtime.list_replicas()
         except (TransientError, PermanentError):
+            if self._last_seen is None:
+                raise
             unknown = (RUNTIME,)
         targets = [target for container in self._last_seen if (target := self._target(container))]
         return Sighting(self._last_seen, self._parts.prober.probe(targets), unknown)

@@ -23,9 +23,11 @@ class Schedule:
 
     def __init__(self, tick: Callable[[], datetime | None], interval: timedelta, clock: Clock) -> None:
         self._tick, self._interval, self._clock = tick, interval, clock
-        self._lock = threading.Lock()
+        self._state = threading.Condition()
         self._running = False
         self._woken = False
+        self._count = 0
+        self._stopping = threading.Event()
         self._scheduler = BackgroundScheduler(executors={"default": ThreadPoolExecutor(1)}, timezone="UTC")
 
     def start(self) -> None:
@@ -41,35 +43,57 @@ class Schedule:
             next_run_time=self._clock.now(),
         )
         self._scheduler.start()
+        threading.Thread(target=self._guard, name="schedule-guard", daemon=True).start()
 
     def wake(self) -> None:
         """Run a tick soon. From any thread; never blocks on a tick. Wakes during a tick cause one more after it."""
-        with self._lock:
+        with self._state:
             if self._running:
                 self._woken = True
-                return
-        self._at(self._clock.now() + _SPACING)
+            else:
+                self._at(self._clock.now() + _SPACING)
 
     def stop(self) -> None:
         """No more ticks; waits for the one that runs."""
+        self._stopping.set()
+        with self._state:
+            self._state.wait_for(lambda: not self._running)
         if self._scheduler.running:
-            self._scheduler.shutdown(wait=True)
+            # Not wait=True: it holds a lock while it waits, and a tick that ends wants that lock.
+            self._scheduler.shutdown(wait=False)
 
     def _run(self) -> None:
-        with self._lock:
+        with self._state:
+            if self._stopping.is_set():
+                return
             self._running, self._woken = True, False
-        again = self._tick()
-        with self._lock:
-            self._running = False
-            woken = self._woken
-        soon = self._clock.now() + _SPACING
-        if woken:
-            self._at(soon)
-        elif again is not None:
-            self._at(max(again, soon))
+            self._count += 1
+        again: datetime | None = None
+        try:
+            again = self._tick()
+        finally:
+            with self._state:
+                self._running = False
+                self._state.notify_all()
+                soon = self._clock.now() + _SPACING
+                if self._woken:
+                    self._at(soon)
+                elif again is not None:
+                    self._at(max(again, soon))
 
     def _at(self, when: datetime) -> None:
-        """Bring the next tick forward; never put it off."""
+        """Bring the next tick forward; never put it off. Called with the state held, so that no wake overtakes it."""
+        if self._stopping.is_set():
+            return
         job = self._scheduler.get_job("tick")
         if job is not None and (job.next_run_time is None or when < job.next_run_time):
             job.modify(next_run_time=when)
+
+    def _guard(self) -> None:
+        """APScheduler goes by the wall clock: set back by an hour, it would be silent for an hour."""
+        seen = -1
+        while not self._stopping.wait(3 * self._interval.total_seconds()):
+            with self._state:
+                if self._count == seen and not self._running:
+                    self._at(self._clock.now())
+                seen = self._count

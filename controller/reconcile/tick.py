@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from controller.core.decision import Plan
+from controller.core.decision import Decision, Plan
 from controller.core.errors import LostLease
 from controller.core.event import Event
 from controller.core.model import PoolName, ReplicaId, Snapshot, Term
 from controller.core.planner import after_failures, plan
 from controller.core.policy import PoolPolicy
+from controller.core.routing import only_remove
 from controller.ports import TickReport
 from controller.reconcile import act, narrate
 from controller.reconcile.observe import Observer
@@ -46,6 +47,7 @@ class Ticker:
         self._number = 0
         self._unknown: tuple[str, ...] = ()
         self._term: Term | None = None
+        self._decided: tuple[Decision, ...] = ()
         self.latest: Tick | None = None
         self.lost_lease = False
         self.on_lost_lease: Callable[[], None] = lambda: None
@@ -80,16 +82,34 @@ class Ticker:
         term = self.lead()
         snapshot, sighting = self._observer.observe(number)
         wanted = plan(snapshot, self._policies)
-        ids = parts.store.save(wanted, tick=number, term=term, at=snapshot.at)
-        parts.targets.write(sighting.containers)
+        ids = self._record(snapshot, wanted, term)
         routes = act.apply_routes(parts, wanted.gateway)
         outcomes = act.carry_out(parts, wanted)
         self._finish(wanted, dict(zip(ids, outcomes, strict=True)), term)
         self._narrate(snapshot, wanted, outcomes, routes)
-        moved = routes.changed or any(outcome.error is None for outcome in outcomes)
+        self._tell(narrate.of_targets(act.write_targets(parts, sighting.containers), snapshot.at))
+        done = any(outcome.error is None for outcome in outcomes)
+        # The very same decisions again have moved nothing, whatever their outcome says: no hurry.
+        moved = routes.changed or (done and wanted.decisions != self._decided)
+        self._decided = wanted.decisions
         again = parts.clock.now() if moved else routes.state.retry_at
         self.latest = Tick(snapshot, wanted, routes.state.applied.replicas(), again)
         return routes.changed
+
+    def _record(self, snapshot: Snapshot, wanted: Plan, term: Term) -> tuple[int, ...]:
+        """Save the plan; the ids of its decisions.
+
+        Where that fails nothing is decided, for there is no decision without its record. But replicas that failed
+        leave nginx even then.
+        """
+        parts = self._parts
+        try:
+            return parts.store.save(wanted, tick=snapshot.tick, term=term, at=snapshot.at)
+        except LostLease:
+            raise
+        except Exception:
+            act.apply_routes(parts, only_remove(wanted.gateway, parts.gateway.state().applied))
+            raise
 
     def _finish(self, wanted: Plan, outcomes: dict[int, act.Outcome], term: Term) -> None:
         if not outcomes:
@@ -117,7 +137,9 @@ class Ticker:
     def _report(self, started: datetime, failed: bool, changed: bool) -> None:
         now = self._parts.clock.now()
         memory = self.latest.plan.memory if self.latest else None
-        desired = {pool: known.desired for pool, known in memory.pools.items()} if memory else {}
+        configured = {policy.pool for policy in self._policies}
+        pools = memory.pools if memory else {}
+        desired = {pool: known.desired for pool, known in pools.items() if pool in configured}
         states: Counter[tuple[PoolName, str]] = Counter()
         if memory:
             states.update((known.pool, known.state.value) for known in memory.replicas.values())

@@ -148,6 +148,32 @@ def test_it_wakes_on_the_first_pass_and_on_failures_after_one(
     wait_for(lambda: len(woken) >= 4, 10, "a wake for each of three failures")
 
 
+def test_a_redirect_is_no_pass_and_ends_no_probing(prober: HttpProber, launcher: Launcher) -> None:
+    launcher.status = 302
+    found = until(prober, launcher.target(), lambda found: found.in_a_row >= 3)
+
+    assert found.detail == "answered 302"
+
+
+def test_an_answer_in_two_pieces_is_one_answer(prober: HttpProber) -> None:
+    body = json.dumps(READY).encode()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:10])
+                threading.Event().wait(0.05)
+                connection.sendall(body[10:])
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        target = ProbeTarget(ReplicaId("llama-1"), Address("127.0.0.1", server.getsockname()[1]), "/status", 60, 5)
+        assert newest(prober, target).ok
+        thread.join()
+
+
 def test_closing_twice_is_fine() -> None:
     made = HttpProber(SystemClock(), lambda: None)
     made.close()
@@ -183,6 +209,7 @@ ANSWERS = [
         id="failed, in its own words",
     ),
     pytest.param(200, b"<html>", "/status", False, "not what it should be", id="no JSON"),
+    pytest.param(200, b"[" * 60_000, "/status", False, "not what it should be", id="too deep"),
     pytest.param(200, b"[]", "/status", False, "not what it should be", id="no object"),
     pytest.param(200, b'{"phase": "dancing"}', "/status", False, "not what it should be", id="unknown phase"),
     pytest.param(
@@ -200,6 +227,12 @@ def test_read_answer(status: int, body: bytes, path: str, ok: bool, detail: str)
 
     assert found.ok is ok
     assert found.detail == detail or (detail and detail in found.detail)
+
+
+def test_half_a_character_does_not_get_through() -> None:
+    found = read_answer(200, b'{"phase": "failed", "answering": false, "detail": "\\ud800"}', "/status", START)
+
+    assert found.detail.encode("utf-8")
 
 
 def test_unknown_counts_stay_unknown() -> None:

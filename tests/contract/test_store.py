@@ -10,8 +10,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlmodel import Session, select
 
 from controller.adapters.database import FileLease, FileLock, SqlStore
+from controller.adapters.database.tables import DecisionRow
 from controller.core.decision import Memory, Plan, Reason, ReasonCode, ScalePool, StartReplica
 from controller.core.errors import LostLease
 from controller.core.event import Event
@@ -151,6 +153,18 @@ def test_a_file_that_is_no_database_is_put_aside(tmp_path: Path) -> None:
     assert store.load() == Memory()
     assert store.put_aside is not None
     assert store.put_aside.read_text().startswith("this is no database")
+    store.close()
+
+
+def test_readers_do_not_keep_a_tick_waiting(tmp_path: Path) -> None:
+    store = SqlStore(tmp_path / "controller.db")
+    term = store.take_term()
+    store.save(PLAN, tick=1, term=term, at=START)
+    with Session(store._readers) as reading:
+        assert len(reading.exec(select(DecisionRow)).all()) == 2
+        store.save(PLAN, tick=2, term=term, at=START)
+        assert len(reading.exec(select(DecisionRow)).all()) == 2, "it still sees what it began with"
+    assert len(store.decisions(limit=10)) == 4
     store.close()
 
 

@@ -62,6 +62,8 @@ class SqlStore:
             self.put_aside = path.with_suffix(".old")
             os.replace(path, self.put_aside)
             self._engine = _open(path)
+        # Readers have connections of their own: they neither wait for a tick's write nor keep it waiting.
+        self._readers = _connect(path, "BEGIN", "PRAGMA query_only=ON")
         self._memory: Memory | None = None
 
     def take_term(self) -> Term:
@@ -148,38 +150,47 @@ class SqlStore:
         query = select(DecisionRow).order_by(col(DecisionRow.id).desc()).limit(limit)
         if pool is not None:
             query = query.where(DecisionRow.pool == pool)
-        with Session(self._engine) as session:
+        with Session(self._readers) as session:
             return tuple(read_decision(row) for row in session.exec(query))
 
     def events(self, *, limit: int) -> tuple[Event, ...]:
         """See `StateStore.events`."""
         query = select(EventRow).order_by(col(EventRow.id).desc()).limit(limit)
-        with Session(self._engine) as session:
+        with Session(self._readers) as session:
             return tuple(read_event(row) for row in session.exec(query))
 
     def close(self) -> None:
         """Give the connections back."""
         self._engine.dispose()
+        self._readers.dispose()
 
 
-def _open(path: Path) -> Engine:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _connect(path: Path, begin: str, setting: str) -> Engine:
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 5, "isolation_level": None})
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _: Any) -> None:
-        # WAL and NORMAL: no decision is lost when the process dies, and a write costs no fsync of its own.
+        # WAL: a reader sees the state before a write and does not wait for it.
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute(setting)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
-        # The term is read and the rows are written under one lock, so nobody takes the lead in between.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql(begin)
 
+    return engine
+
+
+def _open(path: Path) -> Engine:
+    """The writer's connections. The term is read and the rows are written under one lock (IMMEDIATE), so that nobody
+    takes the lead in between; NORMAL loses no decision when the process dies, and costs no fsync for each."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engine = _connect(path, "BEGIN IMMEDIATE", "PRAGMA synchronous=NORMAL")
     try:
         with engine.connect() as connection:
             found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+            if connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one() != "ok":
+                raise DatabaseError("its pages are damaged", None, ValueError())
             tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
             if tables and found != _SCHEMA:
                 raise DatabaseError(f"version {found}, and this is {_SCHEMA}", None, ValueError())

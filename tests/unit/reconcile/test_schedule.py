@@ -80,6 +80,36 @@ def test_a_tick_that_wants_to_run_again_does(schedule: Schedule, ticks: Ticks) -
     wait_for(lambda: ticks.count == 3, 10, "two more ticks")
 
 
+def test_stopping_waits_for_the_tick_that_runs_and_does_not_hang(schedule: Schedule, ticks: Ticks) -> None:
+    ticks.gate.clear()
+    ticks.again = [SystemClock().now()]
+    schedule.start()
+    wait_for(lambda: ticks.count == 1, 10, "a tick")
+    schedule.wake()
+    stopping = threading.Thread(target=schedule.stop)
+    stopping.start()
+    ticks.gate.set()
+    stopping.join(20)
+
+    assert not stopping.is_alive()
+    assert ticks.count == 1, "neither the wake nor the tick's own wish counts any more"
+
+
+def test_a_tick_that_raises_loses_no_wake() -> None:
+    seen: list[int] = []
+
+    def tick() -> None:
+        seen.append(1)
+        if len(seen) == 1:
+            raise BrokenPipeError
+
+    schedule = Schedule(tick, NEVER, SystemClock())
+    schedule.start()
+    wait_for(lambda: len(seen) == 1, 10, "the first tick")
+    wait_for(lambda: (schedule.wake(), len(seen) >= 2)[1], 10, "a tick for the wake")
+    schedule.stop()
+
+
 def test_it_keeps_its_interval(ticks: Ticks) -> None:
     quick = Schedule(ticks, timedelta(milliseconds=50), SystemClock())
     quick.start()

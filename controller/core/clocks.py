@@ -1,0 +1,48 @@
+"""Clocks that were set back: a time that is still to come was noted down by a clock that was ahead."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from controller.core.model import PoolMemory, ReplicaMemory, Snapshot
+
+
+def without_future(snapshot: Snapshot) -> Snapshot:
+    """The same, with every remembered time at most that of the snapshot.
+
+    Else a back-off, a drain's deadline or a window would last for as long as the clock was set back.
+    """
+    at = snapshot.at
+    replicas = tuple(
+        replace(replica, memory=_of_replica(replica.memory, at)) if replica.memory else replica
+        for replica in snapshot.replicas
+    )
+    return replace(
+        snapshot, replicas=replicas, pools={name: _of_pool(pool, at) for name, pool in snapshot.pools.items()}
+    )
+
+
+def _of_replica(known: ReplicaMemory, at: datetime) -> ReplicaMemory:
+    times = (known.since, known.created_at, known.ready_at or at, known.terminated_at or at)
+    if max(times) <= at:
+        return known
+    return replace(
+        known,
+        since=min(known.since, at),
+        created_at=min(known.created_at, at),
+        ready_at=known.ready_at and min(known.ready_at, at),
+        terminated_at=known.terminated_at and min(known.terminated_at, at),
+    )
+
+
+def _of_pool(known: PoolMemory, at: datetime) -> PoolMemory:
+    newest = known.recommended[-1].at if known.recommended else at
+    if max(known.last_start_failure_at or at, known.history_since or at, newest) <= at:
+        return known
+    return replace(
+        known,
+        last_start_failure_at=known.last_start_failure_at and min(known.last_start_failure_at, at),
+        history_since=known.history_since and min(known.history_since, at),
+        recommended=tuple(replace(entry, at=min(entry.at, at)) for entry in known.recommended),
+    )
