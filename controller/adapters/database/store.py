@@ -40,8 +40,6 @@ from controller.ports import Recorded
 
 _KEEP = 20_000  # rows of the ledger, and of the events
 _PRUNE_EVERY = 500
-
-
 _SCHEMA = 1  # grows with every change of the tables
 
 
@@ -60,7 +58,7 @@ class SqlStore:
             raise  # no space, no permission: not the file's contents
         except DatabaseError:
             self.put_aside = path.with_suffix(".old")
-            os.replace(path, self.put_aside)
+            _put_aside(path, self.put_aside)
             self._engine = _open(path)
         # Readers have connections of their own: they neither wait for a tick's write nor keep it waiting.
         self._readers = _connect(path, "BEGIN", "PRAGMA query_only=ON")
@@ -163,6 +161,14 @@ class SqlStore:
         """Give the connections back."""
         self._engine.dispose()
         self._readers.dispose()
+
+
+def _put_aside(path: Path, aside: Path) -> None:
+    """With its log: the next database must not replay it."""
+    for tail in ("", "-wal", "-shm"):
+        source = path.with_name(path.name + tail)
+        if source.exists():
+            os.replace(source, aside.with_name(aside.name + tail))
 
 
 def _connect(path: Path, begin: str, setting: str) -> Engine:
