@@ -209,12 +209,14 @@ def test_the_docker_engine_dies_and_users_notice_nothing(stack: Stack, own_engin
     names = three_ready(stack)
     with Load(stack, 4) as load:
         wait_for(lambda: load.done() >= 4, HEAL_S, "load")
-        own_engine.kill()
         lost = _events(stack, "source_lost", "runtime")
-        wait_for(lambda: _events(stack, "source_lost", "runtime") > lost, HEAL_S, "the controller to notice")
-        before = load.done()
-        wait_for(lambda: load.done() >= before + 8, HEAL_S, "answers without an engine")
-        own_engine.revive()
+        own_engine.kill()
+        try:
+            wait_for(lambda: _events(stack, "source_lost", "runtime") > lost, HEAL_S, "the controller to notice")
+            before = load.done()
+            wait_for(lambda: load.done() >= before + 8, HEAL_S, "answers without an engine")
+        finally:
+            own_engine.revive()
         wait_for(lambda: _back(stack, "runtime"), HEAL_S, "the engine to be back")
         before = load.done()
         wait_for(lambda: load.done() >= before + 8, HEAL_S, "more answers")
