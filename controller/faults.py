@@ -62,7 +62,7 @@ def _keys_at(schema: type[BaseModel], place: tuple[int | str, ...]) -> list[str]
         if isinstance(part, str):
             annotation = section.model_fields[part].annotation
             section = next(kind for kind in (*get_args(annotation), annotation) if isinstance(kind, type))
-    return list(section.model_fields)
+    return [field.alias or name for name, field in section.model_fields.items()]
 
 
 def _line(root: yaml.Node, place: tuple[int | str, ...], *, of_key: bool = False) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from controller.core.model import PoolMemory, ReplicaMemory, Snapshot
+from controller.core.model import PoolMemory, Recommendation, ReplicaMemory, Snapshot
 
 
 def without_future(snapshot: Snapshot) -> Snapshot:
@@ -24,7 +24,7 @@ def without_future(snapshot: Snapshot) -> Snapshot:
 
 
 def _of_replica(known: ReplicaMemory, at: datetime) -> ReplicaMemory:
-    times = (known.since, known.created_at, known.ready_at or at, known.terminated_at or at)
+    times = (known.since, known.created_at, known.ready_at or at, known.terminated_at or at, known.retiring_since or at)
     if max(times) <= at:
         return known
     return replace(
@@ -33,16 +33,28 @@ def _of_replica(known: ReplicaMemory, at: datetime) -> ReplicaMemory:
         created_at=min(known.created_at, at),
         ready_at=known.ready_at and min(known.ready_at, at),
         terminated_at=known.terminated_at and min(known.terminated_at, at),
+        retiring_since=known.retiring_since and min(known.retiring_since, at),
     )
 
 
 def _of_pool(known: PoolMemory, at: datetime) -> PoolMemory:
-    newest = known.recommended[-1].at if known.recommended else at
-    if max(known.last_start_failure_at or at, known.history_since or at, newest) <= at:
+    single = (known.last_start_failure_at, known.history_since, known.last_recycle_at, known.zero_since)
+    newest = [history[-1].at for history in (known.recommended, known.counts) if history]
+    if max((*(time for time in single if time), *newest, *known.over_since.values()), default=at) <= at:
         return known
     return replace(
         known,
         last_start_failure_at=known.last_start_failure_at and min(known.last_start_failure_at, at),
         history_since=known.history_since and min(known.history_since, at),
-        recommended=tuple(replace(entry, at=min(entry.at, at)) for entry in known.recommended),
+        last_recycle_at=known.last_recycle_at and min(known.last_recycle_at, at),
+        zero_since=known.zero_since and min(known.zero_since, at),
+        recommended=_history(known.recommended, at),
+        counts=_history(known.counts, at),
+        over_since={name: min(since, at) for name, since in known.over_since.items()},
+        panic_until=None,  # it lies in the future on purpose; with a clock set back nobody knows how far
+        demand=(),
     )
+
+
+def _history(history: tuple[Recommendation, ...], at: datetime) -> tuple[Recommendation, ...]:
+    return tuple(replace(entry, at=min(entry.at, at)) for entry in history)

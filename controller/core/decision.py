@@ -1,16 +1,15 @@
-"""What the controller may decide, and why: the closed union of decisions, `Reason`, and `Plan`.
+"""What the controller may decide: the closed union of decisions, and `Plan`.
 
-Every decision carries its reasons in the order in which they moved it, each with the numbers behind it. The same
-code labels the log line, the metric, the ledger's row and the test.
+Every decision carries its reasons in the order in which they moved it, each with the numbers behind it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import ClassVar, TypeAlias
 
+from controller.core.evaluation import Evaluation
 from controller.core.model import (
     GatewayPlan,
     PoolMemory,
@@ -19,53 +18,8 @@ from controller.core.model import (
     ReplicaMemory,
     ReplicaState,
 )
-
-
-class ReasonCode(StrEnum):
-    """Every reason there is."""
-
-    # the count of a pool
-    ON_TARGET = "OnTarget"
-    ABOVE_TARGET = "AboveTarget"
-    BELOW_TARGET = "BelowTarget"
-    NO_DATA = "NoData"
-    PARTIAL_DATA = "PartialData"
-    WARMING_UP = "WarmingUp"
-    STABILIZED = "ScaleDownStabilized"
-    ONE_AT_A_TIME = "OneAtATime"
-    AT_FLOOR = "AtFloor"
-    AT_CEILING = "AtCeiling"
-    ADOPTED = "Adopted"
-    # a replica that is missing or too many
-    BELOW_DESIRED = "BelowDesired"
-    ABOVE_DESIRED = "AboveDesired"
-    POOL_UNKNOWN = "PoolUnknown"
-    RUNTIME_SILENT = "RuntimeSilent"
-    SURGE_LIMITED = "SurgeLimited"
-    BACKOFF = "CrashLoopBackoff"
-    # a replica's state
-    PROBE_PASSED = "ProbePassed"
-    PROBES_FAILED = "ProbesFailed"
-    ADDRESS_LOST = "AddressLost"
-    LAUNCHER_FAILED = "LauncherFailed"
-    LAUNCHER_DRAINING = "LauncherDraining"
-    COLD_START_DEADLINE = "ColdStartDeadline"
-    CONTAINER_EXITED = "ContainerExited"
-    CONTAINER_STARTED = "ContainerStarted"
-    NEVER_STARTED = "NeverStarted"
-    # the way out
-    LEFT_GATEWAY = "LeftGateway"
-    DRAINED = "Drained"
-    DRAIN_DEADLINE = "DrainDeadline"
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """One step of the why: a code, a sentence, and the numbers in it by name (units in the names)."""
-
-    code: ReasonCode
-    text: str
-    numbers: Mapping[str, float] = field(default_factory=dict)
+from controller.core.reason import Reason as Reason
+from controller.core.reason import ReasonCode as ReasonCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +38,16 @@ class StartReplica:
     """Start this replica; it joins nginx when it is ready."""
 
     kind: ClassVar[str] = "start_replica"
+    pool: PoolName
+    replica: ReplicaId
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecycleReplica:
+    """A successor starts; once it serves, this one drains."""
+
+    kind: ClassVar[str] = "recycle_replica"
     pool: PoolName
     replica: ReplicaId
     reasons: tuple[Reason, ...]
@@ -119,7 +83,7 @@ class RemoveReplica:
     reasons: tuple[Reason, ...]
 
 
-Decision: TypeAlias = ScalePool | StartReplica | DrainReplica | TerminateReplica | RemoveReplica
+Decision: TypeAlias = ScalePool | StartReplica | RecycleReplica | DrainReplica | TerminateReplica | RemoveReplica
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +109,8 @@ class Memory:
 class Plan:
     """All that one tick wants. `gateway` is what nginx is to run.
 
-    `standing` is why each pool has the count that it has, also in a tick that changes nothing.
+    `standing` is why each pool has the count that it has, also in a tick that changes nothing; `evaluations` is how
+    that came about, and has nothing of a pool that could not be evaluated.
     """
 
     decisions: tuple[Decision, ...]
@@ -153,3 +118,4 @@ class Plan:
     memory: Memory
     changes: tuple[StateChange, ...]
     standing: Mapping[PoolName, tuple[Reason, ...]] = field(default_factory=dict)
+    evaluations: Mapping[PoolName, Evaluation] = field(default_factory=dict)

@@ -6,13 +6,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from controller.core.decision import Decision, DrainReplica, Reason, ReasonCode, StartReplica
+from controller.core.decision import Decision, DrainReplica, StartReplica
 from controller.core.failover import backoff
+from controller.core.limits import no_room
 from controller.core.model import PoolMemory, Replica, ReplicaId, ReplicaMemory, ReplicaState
 from controller.core.placement import choose_victim
 from controller.core.policy import PoolPolicy
+from controller.core.reason import Reason, ReasonCode
+from controller.core.recycle import succeed
 
 Judged = tuple[Replica, ReplicaMemory]
+_COUNT = (ReplicaState.STARTING, ReplicaState.READY)
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A pool that is to be filled. `room` is how many more replicas its GPUs hold; None: that sets no limit."""
+
+    policy: PoolPolicy
+    memory: PoolMemory
+    judged: Sequence[Judged]
+    now: datetime
+    room: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,34 +39,49 @@ class Filling:
     held: tuple[Reason, ...] = ()
 
 
-def fill(policy: PoolPolicy, memory: PoolMemory, judged: Sequence[Judged], now: datetime) -> Filling:
-    """Replicas that start or serve count; those that failed or drain do not, so that their successors start at once."""
-    counted = [item for item in judged if item[1].state in (ReplicaState.STARTING, ReplicaState.READY)]
-    missing = memory.desired - len(counted)
+def fill(need: Need) -> Filling:
+    """Start what is missing, or drain one that is too many.
+
+    Replicas that start or serve count; those that failed, drain or are recycled do not, so that their successors start
+    at once.
+    """
+    counted = [item for item in need.judged if item[1].state in _COUNT and item[1].retiring_since is None]
+    missing = need.memory.desired - len(counted)
     if missing > 0:
-        return _start(policy, memory, counted, missing, now)
-    if missing < 0:
-        return _drain(memory, counted, judged)
-    return Filling((), memory)
+        return _start(need, counted, missing)
+    retired = succeed([known for _, known in need.judged], need.memory.desired)
+    if retired is not None:
+        return Filling((retired,), need.memory)
+    return _drain(need.memory, counted, need.judged) if missing < 0 else Filling((), need.memory)
 
 
-def _start(policy: PoolPolicy, memory: PoolMemory, counted: Sequence[Judged], missing: int, now: datetime) -> Filling:
+def _start(need: Need, counted: Sequence[Judged], missing: int) -> Filling:
+    policy, memory = need.policy, need.memory
     wait = backoff(memory.start_failures, policy.health)
-    if memory.last_start_failure_at is not None and now - memory.last_start_failure_at < wait:
+    if memory.last_start_failure_at is not None and need.now - memory.last_start_failure_at < wait:
         text = f"held for {wait.total_seconds():.0f} s after {memory.start_failures} failed starts in a row"
         numbers = {"start_failures": float(memory.start_failures), "backoff_s": wait.total_seconds()}
         return Filling((), memory, (Reason(ReasonCode.BACKOFF, text, numbers),))
     starting = sum(1 for _, known in counted if known.state is ReplicaState.STARTING)
     count = min(missing, max(policy.scaling.surge - starting, 0))
-    have, want = len(counted), memory.desired
-    why = Reason(ReasonCode.BELOW_DESIRED, f"{have} of {want} replicas start or serve", {"have": have, "desired": want})
-    names = [ReplicaId(f"{policy.pool}-{memory.next_ordinal + offset}") for offset in range(count)]
-    started = tuple(StartReplica(policy.pool, name, (why,)) for name in names)
     held: tuple[Reason, ...] = ()
-    if count < missing:
+    if need.room is not None and need.room < count:
+        count, needed = need.room, policy.scaling.gpu_memory_bytes
+        held = (Reason(ReasonCode.NO_GPU_FITS, no_room(needed), {"needed_bytes": needed}),)
+    elif count < missing:
         text = f"{policy.scaling.surge} may start at once, {starting + count} do"
         held = (Reason(ReasonCode.SURGE_LIMITED, text, {"surge": policy.scaling.surge}),)
-    return Filling(started, replace(memory, next_ordinal=memory.next_ordinal + count), held)
+    return Filling(_starts(need, len(counted), count), _numbered_on(memory, count), held)
+
+
+def _starts(need: Need, have: int, count: int) -> tuple[StartReplica, ...]:
+    pool, want, first = need.policy.pool, need.memory.desired, need.memory.next_ordinal
+    why = Reason(ReasonCode.BELOW_DESIRED, f"{have} of {want} replicas start or serve", {"have": have, "desired": want})
+    return tuple(StartReplica(pool, ReplicaId(f"{pool}-{first + offset}"), (why,)) for offset in range(count))
+
+
+def _numbered_on(memory: PoolMemory, count: int) -> PoolMemory:
+    return replace(memory, next_ordinal=memory.next_ordinal + count)
 
 
 def _drain(memory: PoolMemory, counted: Sequence[Judged], judged: Sequence[Judged]) -> Filling:

@@ -6,6 +6,7 @@ Times are timezone-aware UTC. A `Reading` has three values: a number, idle (no t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,11 +37,25 @@ class Reading:
 
     @staticmethod
     def of(value: float, at: datetime) -> Reading:
-        """A measured number; zero is idle."""
+        """A measured number; zero is idle. What is no finite number at all (0/0, say) is unknown."""
+        if not math.isfinite(value):
+            return UNKNOWN
         return Reading(Known.VALUE if value > 0 else Known.IDLE, value, at)
 
 
 UNKNOWN = Reading(Known.UNKNOWN)
+
+
+class Signal(StrEnum):
+    """What a pool can be scaled or healed by. Ratios are 0..1, times are seconds."""
+
+    IN_FLIGHT = "in_flight"  # requests in flight and waiting, counted when they are accepted
+    UTILIZATION = "utilization"  # of the replica's GPUs, or of its CPU share
+    KV_CACHE = "kv_cache"  # share of the KV cache in use
+    TOKENS = "tokens_per_second"  # tokens generated
+    LATENCY = "latency"  # as users see it; the policy says which
+    ERRORS = "errors"  # share of requests that were answered with 5xx
+    MEMORY = "memory"  # share of the GPU's, container's or host's memory; the policy says whose
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +155,7 @@ class ReplicaMemory:
     terminated_at: datetime | None = None  # SIGTERM was decided then
     why: str = ""  # of `state`, and `code` is its ReasonCode
     code: str = ""
+    retiring_since: datetime | None = None  # it is recycled: it serves until its successor does
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,16 +177,46 @@ class Recommendation:
 
 
 @dataclass(frozen=True, slots=True)
+class Shadow:
+    """A second policy that is evaluated beside the live one and changes nothing: its memory, and the score so far.
+
+    A count is short while it could not hold the demand of that moment at its target. The live policy is scored by the
+    same measure over the same time.
+    """
+
+    memory: PoolMemory
+    since: datetime
+    at: datetime
+    replica_s: float = 0.0
+    short_s: float = 0.0
+    changes: int = 0
+    live_replica_s: float = 0.0
+    live_short_s: float = 0.0
+    live_changes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PoolMemory:
-    """What is remembered of a pool. `next_ordinal` numbers its replicas and never goes back."""
+    """What is remembered of a pool. `next_ordinal` numbers its replicas and never goes back.
+
+    What is from `history_since` on lives in the process only: a new controller begins it anew, and says so.
+    """
 
     pool: PoolName
     desired: int
     next_ordinal: int = 1
     start_failures: int = 0  # in a row
     last_start_failure_at: datetime | None = None
+    cold_start_s: float | None = None  # learned: moving average from creation to the first passed probe
+    last_recycle_at: datetime | None = None
+    zero_since: datetime | None = None  # scaled to zero then
     history_since: datetime | None = None  # unbroken since then; None in a new controller
     recommended: tuple[Recommendation, ...] = ()
+    counts: tuple[Recommendation, ...] = ()  # what `desired` was, for the rate limits
+    over_since: Mapping[str, datetime] = field(default_factory=dict)  # thresholds that are crossed, by name
+    panic_until: datetime | None = None
+    demand: tuple[tuple[datetime, float], ...] = ()  # samples for the forecast
+    shadow: Shadow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,10 +249,25 @@ class GatewayPlan:
 
 @dataclass(frozen=True, slots=True)
 class PoolReadings:
-    """The readings of one pool: what the gateway holds open, and what each replica holds (in flight + waiting)."""
+    """The readings of one pool.
 
-    gateway_in_flight: Reading = UNKNOWN
-    replicas: Mapping[ReplicaId, Reading] = field(default_factory=dict)
+    `pool`: those of the pool as a whole (what the gateway holds open, latency and errors as users see them).
+    `replicas`: those of each replica. `last_request`: its value is the time of the newest request in seconds since
+    the epoch.
+    """
+
+    pool: Mapping[Signal, Reading] = field(default_factory=dict)
+    replicas: Mapping[Signal, Mapping[ReplicaId, Reading]] = field(default_factory=dict)
+    last_request: Reading = UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU of a node, and its free memory in bytes."""
+
+    node: NodeName
+    uuid: str
+    free_bytes: Reading = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,3 +280,4 @@ class Snapshot:
     pools: Mapping[PoolName, PoolMemory]
     readings: Mapping[PoolName, PoolReadings]
     unknown: tuple[str, ...] = ()
+    gpus: tuple[Gpu, ...] = ()

@@ -1,130 +1,165 @@
 """How many replicas a pool should have.
 
-Pure: the same arguments, the same answer. The steps run in a fixed order; each may move the count and must then
-say why:
+Pure: the same arguments, the same answer. The steps run in a fixed order; each may move the count and must then say
+why. What each does is in its docstring, and as a table in docs/tick.md.
 
-    track_target -> clamp -> hold_incomplete -> stabilize_down -> one_down_at_a_time -> clamp
-
-The bounds come early, so that the steps after them speak only of what can happen, and once more last, because they win.
+The bounds come once early, so that the steps after them speak only of what can happen, and once more last, because
+they win.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
 
-from controller.core.decision import Reason, ReasonCode
-from controller.core.model import PoolMemory, Recommendation
-from controller.core.policy import ScalingPolicy
-from controller.core.signals import Demand
+from controller.core import forecast, history, limits, thresholds
+from controller.core.evaluation import Evaluation, Step
+from controller.core.limits import Context
+from controller.core.model import Known, PoolMemory, Signal
+from controller.core.policy import Mode, ScalingPolicy
+from controller.core.reason import Reason, ReasonCode
+from controller.core.signals import ceil
+from controller.core.votes import Moment, PoolView, votes_of
+from controller.core.words import load_of, name, numbers_of
 
-
-@dataclass(frozen=True, slots=True)
-class PoolView:
-    """What scaling needs of a pool. `moving` counts its replicas that start or drain."""
-
-    memory: PoolMemory
-    demand: Demand | None
-    moving: int
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A count on its way through the pipeline, with the reasons so far."""
-
-    replicas: int
-    reasons: tuple[Reason, ...] = ()
-
-    def then(self, replicas: int, code: ReasonCode, text: str, **numbers: float) -> Step:
-        """The next count; the reason is added only if the count moves."""
-        if replicas == self.replicas:
-            return self
-        return Step(replicas, (*self.reasons, Reason(code, text, numbers)))
+AFTER_SIGNALS: tuple[Callable[[Step, Context], Step], ...] = (
+    limits.panic,
+    limits.stabilize_up,
+    limits.stabilize_down,
+    limits.rate_up,
+    limits.rate_down,
+    limits.survivors,
+    limits.hold_unknown,
+    limits.zero,
+    limits.schedule,
+    limits.fits,
+    limits.bounds,
+)
 
 
-def decide_scale(view: PoolView, policy: ScalingPolicy, now: datetime) -> tuple[Step, PoolMemory]:
-    """The pool's count for this tick with its reasons, and its memory with that count and the recommendation.
+def decide_scale(
+    view: PoolView, policy: ScalingPolicy, now: datetime, mode: Mode = Mode.ACTIVE
+) -> tuple[Evaluation, Context]:
+    """The pool's count for this tick with everything that led to it; the context has the memory with that count.
 
-    Without demand the count is held; floor and ceiling count even then.
+    Without any known signal the count is held; floor and ceiling count even then.
     """
-    wanted = clamp(track_target(view, policy), policy)
-    memory = remember(view.memory, wanted.replicas, policy, now)
-    step = hold_incomplete(wanted, view)
-    step = stabilize_down(step, memory, policy, now)
-    step = one_down_at_a_time(step, view)
-    step = clamp(step, policy)
-    return step, replace(memory, desired=step.replicas)
+    context = _watch(view, policy, now)
+    step = Step(view.memory.desired)
+    for signal_step in (strongest, alone, foreseen, pending, limits.schedule, limits.bounds):
+        step = signal_step(step, context)
+    context = replace(context, memory=_recommend(context, step.replicas))
+    for limit in AFTER_SIGNALS:
+        step = limit(step, context)
+    if mode is Mode.PAUSED:
+        step = limits.bounds(paused(step, context), context)
+    evaluation = Evaluation(view.memory.pool, now, view, policy, mode, context.votes, step.moves, step.replicas)
+    return evaluation, replace(context, memory=_remember(context, step.replicas))
 
 
-def track_target(view: PoolView, policy: ScalingPolicy) -> Step:
-    """The count that puts the demand per replica at the target; inside the tolerance nothing moves."""
-    desired, demand = view.memory.desired, view.demand
+def strongest(step: Step, context: Context) -> Step:
+    """The highest count that any signal asks for."""
+    asking = [vote for vote in context.votes if vote.unguarded is not None]
+    if not asking:
+        if any(vote.known is not Known.UNKNOWN for vote in context.votes):
+            return step.because(step.replicas, Reason(ReasonCode.ON_TARGET, "no signal asks for a change"))
+        names = ", ".join(name(vote.signal) for vote in context.votes) or "no signal is enabled"
+        return step.because(step.replicas, Reason(ReasonCode.NO_DATA, f"held: nothing is known of the load ({names})"))
+    vote = max(asking, key=lambda one: one.unguarded or 0)
+    wanted = vote.unguarded or 0
+    code = ReasonCode.ON_TARGET
+    if wanted != step.replicas:
+        code = ReasonCode.ABOVE_TARGET if wanted > step.replicas else ReasonCode.BELOW_TARGET
+    spread_over = step.replicas if vote.signal is Signal.IN_FLIGHT else len(context.moment.view.ready)
+    text = load_of(vote, spread_over) + ("" if wanted == step.replicas else f": {wanted} would do")
+    return step.because(wanted, Reason(code, text, numbers_of(vote)))
+
+
+def alone(step: Step, context: Context) -> Step:
+    """Utilisation alone asks for one more than the other signals do: one request keeps a GPU as busy as ten.
+
+    Source: dcgm-exporter issue 301, a scaler that ran away on it.
+    """
+    asking = [vote for vote in context.votes if vote.unguarded is not None]
+    others = [vote.unguarded or 0 for vote in asking if vote.signal is not Signal.UTILIZATION]
+    if len(others) == len(asking):
+        return step
+    serving = max(len(context.moment.view.ready), context.desired - 1)
+    base = max(max(others), context.policy.floor) if others else serving
+    text = f"utilization alone may ask for one more than {'the other signals do' if others else 'serve'}"
+    return step.then(min(step.replicas, base + 1), ReasonCode.UTILIZATION_ALONE, text, others=base)
+
+
+def foreseen(step: Step, context: Context) -> Step:
+    """What the trend of the requests in flight will need once a replica that starts now is ready. Never fewer."""
+    cold_start_s = context.memory.cold_start_s
+    if not context.policy.forecast.enabled or cold_start_s is None:
+        return step
+    demand = forecast.ahead(context.memory.demand, context.now, cold_start_s)
     if demand is None:
-        return Step(desired, (Reason(ReasonCode.NO_DATA, "neither gateway nor replicas say how much is in flight"),))
-    target = policy.target_in_flight
-    numbers = {"in_flight": demand.requests, "target": target, "age_s": round(demand.age_s, 3)}
-    load = f"{demand.requests:g} in flight and waiting, target {target:g} for each of {desired}"
-    capacity = desired * target
-    if abs(demand.requests - capacity) <= policy.tolerance * capacity:
-        return Step(desired, (Reason(ReasonCode.ON_TARGET, load, numbers),))
-    wanted = math.ceil(demand.requests / target)
-    if wanted == desired:
-        return Step(desired, (Reason(ReasonCode.ON_TARGET, load, numbers),))
-    code = ReasonCode.ABOVE_TARGET if wanted > desired else ReasonCode.BELOW_TARGET
-    return Step(wanted, (Reason(code, f"{load}: {wanted} would do", numbers),))
-
-
-def hold_incomplete(step: Step, view: PoolView) -> Step:
-    """A sum with a part missing may ask for more, never for less."""
-    if view.demand is None or view.demand.complete or step.replicas >= view.memory.desired:
         return step
-    return step.then(view.memory.desired, ReasonCode.PARTIAL_DATA, "held: a replica's count is missing")
+    target = context.policy.in_flight.target
+    needed = max(step.replicas, ceil(demand / target))
+    text = f"at this rate {demand:.1f} will be in flight {cold_start_s:.0f} s on, when a new replica would be ready"
+    numbers = {"forecast": round(demand, 3), "cold_start_s": round(cold_start_s, 3)}
+    return step.then(needed, ReasonCode.FORECAST, text, **numbers)
 
 
-def stabilize_down(step: Step, memory: PoolMemory, policy: ScalingPolicy, now: datetime) -> Step:
-    """Go down no further than the highest count recommended within the window (as the HPA does)."""
-    if step.replicas >= memory.desired:
+def pending(step: Step, context: Context) -> Step:
+    """Replicas that are still to come count: nothing new while they cover the need."""
+    guarded = [vote.wanted for vote in context.votes if vote.wanted is not None]
+    coming = context.moment.view.pending
+    if not coming or step.replicas <= context.desired or not guarded or _foreseen(step):
         return step
-    window_s = policy.scale_down_window.total_seconds()
-    since = memory.history_since or now
-    if now - since < policy.scale_down_window:
-        # A controller that has just begun has no proof that the load was low for the whole window.
-        watched = (now - since).total_seconds()
-        text = f"held: watched for {watched:.0f} s of the {window_s:.0f} s window"
-        return step.then(memory.desired, ReasonCode.WARMING_UP, text, watched_s=round(watched, 3), window_s=window_s)
-    peak = min(max(entry.replicas for entry in memory.recommended), memory.desired)
-    text = f"{peak} were needed within the last {window_s:.0f} s"
-    return step.then(max(peak, step.replicas), ReasonCode.STABILIZED, text, peak=peak, window_s=window_s)
+    enough = max(*guarded, context.desired)
+    text = f"{coming} more are still to come, and with them {enough} will do"
+    return step.then(min(step.replicas, enough), ReasonCode.PENDING, text, pending=coming)
 
 
-def one_down_at_a_time(step: Step, view: PoolView) -> Step:
-    """Shrink by one, and only while nothing starts or drains."""
-    desired = view.memory.desired
-    if step.replicas >= desired:
-        return step
-    if view.moving:
-        text = f"held: {view.moving} still starting or draining"
-        return step.then(desired, ReasonCode.ONE_AT_A_TIME, text, moving=view.moving)
-    return step.then(desired - 1, ReasonCode.ONE_AT_A_TIME, "one at a time, each after a drain")
+def _foreseen(step: Step) -> bool:
+    return bool(step.moves) and step.moves[-1].reason.code is ReasonCode.FORECAST
 
 
-def clamp(step: Step, policy: ScalingPolicy) -> Step:
-    """Floor and ceiling beat every earlier step."""
-    floor, ceiling = policy.floor, policy.ceiling
-    step = step.then(max(step.replicas, floor), ReasonCode.AT_FLOOR, f"the floor is {floor}", floor=floor)
-    return step.then(min(step.replicas, ceiling), ReasonCode.AT_CEILING, f"the ceiling is {ceiling}", ceiling=ceiling)
+def paused(step: Step, context: Context) -> Step:
+    """The operator holds the count; the steps above say what it would be."""
+    return step.then(context.desired, ReasonCode.PAUSED, "held: the pool is paused")
 
 
-def remember(memory: PoolMemory, replicas: int, policy: ScalingPolicy, now: datetime) -> PoolMemory:
-    """Add a recommendation and forget what left the window.
+def _watch(view: PoolView, policy: ScalingPolicy, now: datetime) -> Context:
+    """What is crossed and for how long, then the votes. A new controller begins in a panic (as Knative's does)."""
+    moment = Moment(view, policy, now)
+    since = thresholds.watch(view.memory.over_since, thresholds.crossed_by(moment), now)
+    moment = replace(moment, over=thresholds.long_enough(since, thresholds.durations_of(moment), now))
+    begins = view.memory.history_since is None
+    until = now + policy.panic.hold if begins or thresholds.PANIC in moment.over else view.memory.panic_until
+    votes = votes_of(moment)
+    memory = replace(view.memory, over_since=since, panic_until=until, history_since=view.memory.history_since or now)
+    demand = next((vote.load for vote in votes if vote.signal is Signal.IN_FLIGHT and vote.load is not None), None)
+    if policy.forecast.enabled and demand is not None:
+        memory = replace(memory, demand=forecast.sample(memory.demand, demand, now, policy.forecast.window))
+    return Context(moment, votes, memory)
 
-    Only changes are kept. One entry from before the window stays: its count held on into the window.
-    """
-    history = memory.recommended
-    if not history or history[-1].replicas != replicas:
-        history = (*history, Recommendation(now, replicas))
-    start = now - policy.scale_down_window
-    older = [entry for entry in history if entry.at <= start]
-    kept = (*older[-1:], *(entry for entry in history if entry.at > start))
-    return replace(memory, recommended=kept, history_since=memory.history_since or now)
+
+def _recommend(context: Context, replicas: int) -> PoolMemory:
+    """The memory with what the signals ask for."""
+    keep = max(context.policy.scale_down_window, context.policy.scale_up_window)
+    return replace(context.memory, recommended=history.record(context.memory.recommended, replicas, context.now, keep))
+
+
+def _remember(context: Context, desired: int) -> PoolMemory:
+    """The memory with the new count. A change gives every threshold of the count its whole duration again."""
+    memory, policy, now = context.memory, context.policy, context.now
+    keep = max(policy.rate_up.period, policy.rate_down.period)
+    counts = memory.counts or history.record((), context.desired, now - timedelta(days=1), keep)
+    over = memory.over_since
+    if desired != context.desired:
+        over = {key: at for key, at in over.items() if key not in (Signal.LATENCY, Signal.UTILIZATION)}
+    zero_since = (memory.zero_since if not context.desired else now) if not desired else None
+    return replace(
+        memory,
+        desired=desired,
+        counts=history.record(counts, desired, now, keep),
+        over_since=over,
+        zero_since=zero_since,
+    )

@@ -1,0 +1,97 @@
+"""Which replica is to be recycled: one whose memory is full, or whose errors stand out from those of its peers.
+
+New first: a successor starts, and once it serves the old one drains. One at a time, and with time in between, since a
+successor that fares no better would else be followed by the next one for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from controller.core.decision import Decision, DrainReplica, RecycleReplica
+from controller.core.limits import Context, no_room, room
+from controller.core.model import Known, Reading, ReplicaId, ReplicaMemory, ReplicaState, Signal
+from controller.core.reason import Reason, ReasonCode
+from controller.core.thresholds import durations_of, key_of, long_enough
+from controller.core.words import amount
+
+_STANDS_OUT = 2.0  # times the mean of the peers
+
+
+def decide_recycle(context: Context, mine: Sequence[ReplicaMemory]) -> tuple[RecycleReplica | None, tuple[Reason, ...]]:
+    """The replica to recycle, if any, and what stands in the way of one that should be."""
+    over = long_enough(context.memory.over_since, durations_of(context.moment), context.now)
+    told: tuple[Reason, ...] = ()
+    worst = _fullest(context, over)
+    if worst is None:
+        worst, told = _failing(context, over)
+    if worst is None or any(known.retiring_since is not None for known in mine):
+        return None, told
+    name, reason = worst
+    held = _held(context, name)
+    if held is not None:
+        return None, (*told, reason, held)
+    return RecycleReplica(context.memory.pool, name, (reason,)), told
+
+
+def succeed(mine: Sequence[ReplicaMemory], desired: int) -> Decision | None:
+    """Drain the recycled replica once the others are enough without it."""
+    old = next((known for known in mine if known.retiring_since and known.state is ReplicaState.READY), None)
+    others = sum(1 for known in mine if known.state is ReplicaState.READY and known.retiring_since is None)
+    if old is None or others < desired or any(known.state is ReplicaState.DRAINING for known in mine):
+        return None
+    text = f"{others} others serve, {desired} are desired"
+    reason = Reason(ReasonCode.SUCCESSOR_READY, text, {"others": others, "desired": desired})
+    return DrainReplica(old.pool, old.replica, (reason,))
+
+
+def _fullest(context: Context, over: frozenset[str]) -> tuple[ReplicaId, Reason] | None:
+    policy = context.policy.memory
+    found = [
+        (reading.value, name)
+        for name, reading in _readings(context, Signal.MEMORY)
+        if key_of(Signal.MEMORY, name) in over
+    ]
+    if not found:
+        return None
+    value, name = max(found)
+    told = f"{amount(Signal.MEMORY, value)} of the {policy.of}'s memory is in use"
+    text = f"{told}, above {amount(Signal.MEMORY, policy.threshold)} for {policy.duration.total_seconds():.0f} s"
+    return name, Reason(ReasonCode.MEMORY_HIGH, text, {"memory": round(value, 4), "threshold": policy.threshold})
+
+
+def _failing(context: Context, over: frozenset[str]) -> tuple[tuple[ReplicaId, Reason] | None, tuple[Reason, ...]]:
+    """The replica that fails more than its peers; where all do, a reason that says that more would not help."""
+    readings = [item for item in _readings(context, Signal.ERRORS) if item[1].known is not Known.UNKNOWN]
+    found = [(reading.value, name) for name, reading in readings if key_of(Signal.ERRORS, name) in over]
+    if not found:
+        return None, ()
+    value, name = max(found)
+    peers = [reading.value for other, reading in readings if other != name]
+    usual = sum(peers) / len(peers) if peers else value
+    numbers = {"errors": round(value, 4), "peers": round(usual, 4), "threshold": context.policy.errors.threshold}
+    share, theirs = amount(Signal.ERRORS, value), amount(Signal.ERRORS, usual)
+    if peers and value > _STANDS_OUT * usual:
+        text = f"{share} of its answers are errors, {theirs} of its peers'"
+        return (name, Reason(ReasonCode.ERRORS_STAND_OUT, text, numbers)), ()
+    text = f"{share} of the answers of {name} are errors, and {theirs} of its peers': more replicas would not help"
+    return None, (Reason(ReasonCode.ERRORS_EVERYWHERE, text, numbers),)
+
+
+def _held(context: Context, name: ReplicaId) -> Reason | None:
+    view, interval = context.moment.view, context.policy.recycle_interval
+    last = context.memory.last_recycle_at
+    if last is not None and context.now - last < interval:
+        left_s = (last + interval - context.now).total_seconds()
+        text = f"{name} is not recycled yet: one was {(context.now - last).total_seconds():.0f} s ago"
+        return Reason(ReasonCode.RECYCLE_HELD, text, {"left_s": round(left_s, 3)})
+    if view.pending or view.draining:
+        text = f"{name} is not recycled while others start or drain"
+        return Reason(ReasonCode.RECYCLE_HELD, text, {"moving": view.pending + view.draining})
+    if room(context) == 0:
+        return Reason(ReasonCode.NO_GPU_FITS, f"{name} is not recycled: {no_room(context.policy.gpu_memory_bytes)}")
+    return None
+
+
+def _readings(context: Context, signal: Signal) -> list[tuple[ReplicaId, Reading]]:
+    return list(zip(context.moment.view.ready, context.moment.replicas(signal), strict=True))

@@ -1,0 +1,19 @@
+"""`stoker.yaml`, checked once and refused with the file, the line and what would be right.
+
+Durations carry their unit ("300s", "5m", "500ms"). Unknown keys are refused. Nothing is started before this passed.
+"""
+
+from controller.faults import ConfigError
+from controller.settings.file import ControllerSettings, GatewaySettings, PortSettings, Settings, load, parse
+from controller.settings.pools import PoolSettings
+
+__all__ = [
+    "ConfigError",
+    "ControllerSettings",
+    "GatewaySettings",
+    "PoolSettings",
+    "PortSettings",
+    "Settings",
+    "load",
+    "parse",
+]

@@ -1,0 +1,132 @@
+"""The whole file, read and checked."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from controller.core.policy import PoolPolicy
+from controller.faults import ConfigError, explain, refuse_repeated_keys
+from controller.settings.pools import PoolSettings
+from controller.settings.values import Duration, Port, Section
+
+
+class GatewaySettings(Section):
+    """nginx."""
+
+    host: str = "127.0.0.1"
+    connect_timeout: Duration = timedelta(seconds=1)
+    read_timeout: Duration = timedelta(seconds=300)
+    reload_interval: Duration = timedelta(seconds=2)
+    max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
+
+
+class PortSettings(Section):
+    """Where everything listens. `gateway_status` and `edge_log` are between our own processes only."""
+
+    gateway: Port = 8080
+    gateway_status: Port = 8081
+    controller: Port = 8000
+    prometheus: Port = 9090
+    edge: Port = 9401
+    edge_log: Port = 9402
+
+    @model_validator(mode="after")
+    def _distinct(self) -> PortSettings:
+        seen: dict[int, str] = {}
+        for name, port in self:
+            if port in seen:
+                raise ValueError(f"{name} and {seen[port]} are both {port}; give each a port of its own")
+            seen[port] = name
+        return self
+
+
+class ControllerSettings(Section):
+    """The controller itself. Its API, Prometheus and the edge exporter's metrics listen on `host`."""
+
+    host: str = "127.0.0.1"
+    tick_interval: Duration = timedelta(seconds=2)
+    scrape_interval: Duration = timedelta(seconds=1)
+
+    @property
+    def reach(self) -> str:
+        """Where our own processes find what listens on `host`, as it stands in a URL."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"[{host}]" if ":" in host else host
+
+
+class Settings(Section):
+    """The whole file."""
+
+    pools: tuple[PoolSettings, ...]
+    gateway: GatewaySettings = GatewaySettings()
+    ports: PortSettings = PortSettings()
+    controller: ControllerSettings = ControllerSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, data: Any) -> Any:  # strict mode takes no list for a tuple, and YAML has only lists
+        if isinstance(data, dict) and isinstance(data.get("pools"), list):
+            return {**data, "pools": tuple(data["pools"])}
+        return data
+
+    @model_validator(mode="after")
+    def _unique(self) -> Settings:
+        if not self.pools:
+            raise ValueError("pools is empty; name at least one pool")
+        for field in ("name", "model"):
+            values = [getattr(pool, field) for pool in self.pools]
+            for value in values:
+                if values.count(value) > 1:
+                    raise ValueError(f"two pools have the {field} {value!r}; give each its own")
+        return self
+
+    def policies(self) -> tuple[PoolPolicy, ...]:
+        """One policy per pool, in the file's order."""
+        return tuple(pool.policy(self.controller.scrape_interval) for pool in self.pools)
+
+
+def load(path: Path) -> Settings:
+    """Read and check the file.
+
+    Raises:
+        ConfigError: with every fault found, each on a line of its own.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a configuration with --config") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str) -> Settings:
+    """Check the text of a configuration; `name` stands for the file in messages. Raises `ConfigError`."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(f"{name}{line}: is not YAML: {getattr(error, 'problem', None) or error}") from error
+    if not isinstance(data, dict) or root is None:
+        raise ConfigError(f"{name}:1: must be a mapping with the key `pools`")
+    refuse_repeated_keys(root, name)
+    try:
+        return Settings.model_validate(data, context={"scrape_interval": _scrape_interval(data)})
+    except ValidationError as error:
+        raise ConfigError("\n".join(explain(root, name, fault, Settings) for fault in error.errors())) from error
+
+
+def _scrape_interval(data: dict[str, Any]) -> timedelta | None:
+    """What the pools' windows are checked against; None where that section is itself refused."""
+    section = data.get("controller")
+    try:
+        return ControllerSettings.model_validate(section if section is not None else {}).scrape_interval
+    except ValidationError:
+        return None

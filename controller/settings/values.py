@@ -1,0 +1,64 @@
+"""Values of `stoker.yaml` that more than one section has: durations, sizes, names."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+_SIZES = {"MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(MiB|GiB|TiB)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
+
+
+def _duration(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is no duration; write a number with its unit, one of ms, s, m, h, such as 300s")
+    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("a duration must be above 0")
+    return value
+
+
+def _size(value: object) -> int:
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is no size; write a number with its unit, one of MiB, GiB, TiB, such as 18GiB")
+    return int(float(match[1]) * _SIZES[match[2]])
+
+
+def _name(value: str) -> str:
+    if _NAME.fullmatch(value) is None:
+        raise ValueError(f"{value!r} is no name; use 1 to 40 lower-case letters, digits and inner hyphens")
+    return value
+
+
+def _model(value: str) -> str:
+    if _MODEL.fullmatch(value) is None:
+        raise ValueError(f"{value!r} is no model name; use letters, digits and . _ : / - (at most 128)")
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_positive)]
+DurationOrNone = Annotated[timedelta, BeforeValidator(_duration)]  # 0s is no time at all
+Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
+Name = Annotated[str, AfterValidator(_name)]
+ModelName = Annotated[str, AfterValidator(_model)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Section(BaseModel):
+    """A mapping in the file: unknown keys are refused, and "3" is no number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
