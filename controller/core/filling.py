@@ -21,12 +21,16 @@ _COUNT = (ReplicaState.STARTING, ReplicaState.READY)
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A pool that is to be filled. `room` is how many more replicas its GPUs hold; None: that sets no limit."""
+    """A pool that is to be filled.
+
+    `surge` is how many replicas may start at once, and `room` how many more its GPUs hold; None: that sets no limit.
+    """
 
     policy: PoolPolicy
     memory: PoolMemory
     judged: Sequence[Judged]
     now: datetime
+    surge: int | None = None
     room: int | None = None
 
 
@@ -63,14 +67,14 @@ def _start(need: Need, counted: Sequence[Judged], missing: int) -> Filling:
         numbers = {"start_failures": float(memory.start_failures), "backoff_s": wait.total_seconds()}
         return Filling((), memory, (Reason(ReasonCode.BACKOFF, text, numbers),))
     starting = sum(1 for _, known in counted if known.state is ReplicaState.STARTING)
-    count = min(missing, max(policy.scaling.surge - starting, 0))
+    count = missing if need.surge is None else min(missing, max(need.surge - starting, 0))
     held: tuple[Reason, ...] = ()
     if need.room is not None and need.room < count:
         count, needed = need.room, policy.scaling.gpu_memory_bytes
         held = (Reason(ReasonCode.NO_GPU_FITS, no_room(needed), {"needed_bytes": needed}),)
     elif count < missing:
-        text = f"{policy.scaling.surge} may start at once, {starting + count} do"
-        held = (Reason(ReasonCode.SURGE_LIMITED, text, {"surge": policy.scaling.surge}),)
+        text = f"{need.surge} may start at once, {starting + count} do"
+        held = (Reason(ReasonCode.SURGE_LIMITED, text, {"surge": float(need.surge or 0)}),)
     return Filling(_starts(need, len(counted), count), _numbered_on(memory, count), held)
 
 

@@ -43,6 +43,14 @@ class Context:
         """Whether it shrinks for nothing."""
         return self.memory.panic_until is not None and self.now < self.memory.panic_until
 
+    @property
+    def overrun(self) -> bool:
+        """Whether it panics for the demand, and not only because this controller has just begun."""
+        began, until = self.memory.history_since, self.memory.panic_until
+        if began is None or until is None or not self.panicking:
+            return False
+        return until > began + self.policy.panic.hold
+
 
 def panic(step: Step, context: Context) -> Step:
     """No shrinking for a while after demand was far over the target, or after a controller began."""
@@ -50,9 +58,7 @@ def panic(step: Step, context: Context) -> Step:
     if step.replicas >= context.desired or until is None or not context.panicking:
         return step
     left_s = (until - context.now).total_seconds()
-    began = context.memory.history_since
-    fresh = began is not None and until <= began + context.policy.panic.hold
-    why = "this controller has just begun" if fresh else "demand was far over the target"
+    why = "demand was far over the target" if context.overrun else "this controller has just begun"
     return step.then(
         context.desired, ReasonCode.PANIC, f"held: {why}, for {left_s:.0f} s more", left_s=round(left_s, 3)
     )

@@ -144,7 +144,8 @@ def _plan_pool(policy: PoolPolicy, snapshot: Snapshot, mine: _Mine) -> _PoolPlan
         scaled = (ScalePool(policy.pool, before.desired, evaluation.desired, evaluation.reasons),)
     recycled, told = decide_recycle(context, [known for _, known in mine.judged])
     memory, judged = _recycled(context.memory, mine.judged, recycled, now)
-    filling = fill(Need(policy, memory, judged, now, room(context)))
+    surge = None if context.overrun else policy.scaling.surge  # too few for the demand: all that are missing at once
+    filling = fill(Need(policy, memory, judged, now, surge, room(context)))
     memory = filling.memory
     if policy.shadow is not None:
         memory = replace(memory, shadow=cast(evaluation, policy.shadow, before.shadow))

@@ -198,7 +198,7 @@ class ScalingPolicy:
     tolerance: float = 0.1  # fraction of the target; inside it nothing moves
     scale_up_window: timedelta = timedelta(0)
     scale_down_window: timedelta = timedelta(seconds=300)
-    surge: int = 2  # replicas starting at once: each reads the weights from the same disk
+    surge: int = 3  # replicas starting at once, as many as the floor: each reads the weights from the same disk
     rate_up: RateLimit = RateLimit(4, 100, timedelta(seconds=15))
     rate_down: RateLimit = RateLimit(1, 0, timedelta(seconds=15))
     panic: PanicPolicy = PanicPolicy()
