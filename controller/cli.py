@@ -77,6 +77,46 @@ def status(
 
 
 @app.command()
+def why(
+    pool: Annotated[str, typer.Argument(help="The pool's name.")],
+    at: Annotated[
+        str | None, typer.Option(help="A time: 2026-01-05T12:00:00Z, 12:00, or 10m for ten minutes ago.")
+    ] = None,
+    state_dir: StateDir = _STATE_DIR,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, which `stoker explain` reads.")] = False,
+) -> None:
+    """Say why a pool has, or had, the size that it has: each signal, each step, and what would have changed it."""
+    from controller.stack.why import look
+
+    found = look(state_dir, pool, at)
+    if as_json:
+        typer.echo(json.dumps(found.as_json(), indent=2))
+    else:
+        found.print()
+
+
+@app.command()
+def explain(
+    snapshot: Annotated[Path, typer.Option(help="What `stoker why POOL --json` printed.")],
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SIGNAL=NUMBER", help="Another value of a signal; repeatable.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Evaluate with the policy that this configuration has for the pool.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Evaluate a moment of the ledger once more: what if a signal, or the policy, had been another?"""
+    from controller.stack.explain import Question, answer
+
+    found = answer(Question(snapshot, tuple(changes or ()), config))
+    if as_json:
+        typer.echo(json.dumps(found.as_json(), indent=2))
+    else:
+        found.print()
+
+
+@app.command()
 def check(config: Config = _CONFIG) -> None:
     """Check the configuration and start nothing."""
     from controller.settings import load

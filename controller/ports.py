@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from controller.core.decision import Decision, Memory, Plan
+from controller.core.evaluation import Evaluation
 from controller.core.event import Event
 from controller.core.model import Container, GatewayPlan, PoolName, ProbeHistory, ProbeTarget, ReplicaId, Term
 
@@ -176,6 +177,17 @@ class Recorded:
     outcome: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RecordedEvaluation:
+    """An evaluation in the ledger. `changed`: it led to a decision."""
+
+    id: int
+    tick: int
+    term: Term
+    changed: bool
+    evaluation: Evaluation
+
+
 class StateStore(Protocol):
     """What is wanted and why. Every write is fenced by the term. Blocks for at most 5 s (a locked database)."""
 
@@ -183,8 +195,10 @@ class StateStore(Protocol):
         """What the last `save` remembered. Empty where nothing was ever saved."""
         ...
 
-    def save(self, plan: Plan, *, tick: int, term: Term, at: datetime) -> tuple[int, ...]:
-        """Record the decisions and the memory in one transaction; the decisions' ids, in their order.
+    def save(
+        self, plan: Plan, *, tick: int, term: Term, at: datetime, evaluations: Sequence[Evaluation] = ()
+    ) -> tuple[int, ...]:
+        """Record the decisions, these evaluations and the memory in one transaction; the decisions' ids, in order.
 
         Raises:
             LostLease: a newer term exists; nothing was written.
@@ -203,6 +217,13 @@ class StateStore(Protocol):
         """The newest decisions, newest first."""
         ...
 
+    def evaluations(
+        self, *, pool: PoolName, limit: int, until: datetime | None = None, changed: bool = False
+    ) -> tuple[RecordedEvaluation, ...]:
+        """The newest evaluations of a pool at or before `until`, newest first; with `changed` only those that led to a
+        decision. How many are kept is bounded."""
+        ...
+
     def events(self, *, limit: int) -> tuple[Event, ...]:
         """The newest events, newest first."""
         ...
@@ -210,15 +231,17 @@ class StateStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TickReport:
-    """What a tick did, for the controller's own metrics."""
+    """What a tick did, for the controller's own metrics. What is of the pools is that of the last good tick."""
 
     at: datetime
     seconds: float
     failed: bool
-    desired: Mapping[PoolName, int]
-    states: Mapping[tuple[PoolName, str], int]  # replicas by pool and state
     unknown: tuple[str, ...]  # sources that could not be read
     changed_gateway: bool
+    desired: Mapping[PoolName, int] = field(default_factory=dict)
+    states: Mapping[tuple[PoolName, str], int] = field(default_factory=dict)  # replicas by pool and state
+    wanted: Mapping[tuple[PoolName, str], int] = field(default_factory=dict)  # replicas by pool and signal
+    standing: frozenset[tuple[PoolName, str]] = frozenset()  # pools, and codes of the reasons for their size
 
 
 class EventSink(Protocol):

@@ -56,6 +56,18 @@ class Telemetry:
             "stoker_pool_desired_replicas", "Replicas that the pool is to have.", ["pool"], registry=self.registry
         )
         self._replicas = Gauge("stoker_pool_replicas", "Replicas by state.", ["pool", "state"], registry=self.registry)
+        self._wanted = Gauge(
+            "stoker_pool_wanted_replicas",
+            "Replicas that a signal asks for; absent where it is not known.",
+            ["pool", "signal"],
+            registry=self.registry,
+        )
+        self._standing = Gauge(
+            "stoker_pool_reason",
+            "1 for each reason why the pool has the size that it has.",
+            ["pool", "reason"],
+            registry=self.registry,
+        )
         self._unknown = Gauge(
             "stoker_controller_source_unknown",
             "1 for a source that gave no answer.",
@@ -81,12 +93,16 @@ class Telemetry:
             self._last.set(report.at.timestamp())
         if report.changed_gateway:
             self._reloads.inc()
-        for gauge in (self._desired, self._replicas, self._unknown):
+        for gauge in (self._desired, self._replicas, self._wanted, self._standing, self._unknown):
             gauge.clear()
         for pool, desired in report.desired.items():
             self._desired.labels(pool).set(desired)
         for (pool, state), count in report.states.items():
             self._replicas.labels(pool, state).set(count)
+        for (pool, signal), wanted in report.wanted.items():
+            self._wanted.labels(pool, signal).set(wanted)
+        for pool, reason in report.standing:
+            self._standing.labels(pool, reason).set(1)
         for source in report.unknown:
             self._unknown.labels(source).set(1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from pydantic import BaseModel, Field
 
@@ -15,11 +16,82 @@ class ReasonOut(BaseModel):
     numbers: dict[str, float] = Field(description="The numbers behind it; units are in the names.")
 
 
+class SignalOut(BaseModel):
+    """What one signal says of a pool."""
+
+    signal: str
+    known: str = Field(description="value, idle (no traffic: really zero) or unknown (missing or stale).")
+    value: float | None = Field(description="The mean of a replica, or the pool's latency in seconds.")
+    load: float | None = Field(description="The sum over the pool, where the signal adds up.")
+    target: float
+    age_s: float | None = Field(description="Of the oldest reading in it.")
+    wanted: int | None = Field(description="Replicas that it asks for; none where it asks for nothing.")
+
+
+class StepOut(BaseModel):
+    """One step of an evaluation that moved the count. The first one is what the signals ask for."""
+
+    before: int
+    after: int
+    code: str
+    text: str
+    numbers: dict[str, float]
+
+
+class FlipOut(BaseModel):
+    """The smallest change of one signal that would have led to another count."""
+
+    signal: str
+    value: float = Field(description="What it was: of the whole pool for requests in flight, else of a replica.")
+    needed: float = Field(description="What it would have had to be.")
+    replicas: int = Field(description="The count then.")
+    text: str
+
+
+class ShadowOut(BaseModel):
+    """The second policy of a pool in mode shadow, and both scores since it began."""
+
+    desired: int
+    since: datetime
+    replica_hours: float
+    short_s: float = Field(description="Seconds in which its count was too small for the requests in flight.")
+    changes: int
+    live_replica_hours: float
+    live_short_s: float
+    live_changes: int
+
+
+class EvaluationOut(BaseModel):
+    """One evaluation of a pool's size. Kept: each that led to a decision, and one a minute otherwise."""
+
+    id: int
+    at: datetime
+    tick: int
+    term: int
+    pool: str
+    mode: str
+    changed: bool = Field(description="Whether it led to a decision.")
+    current: int
+    desired: int
+    ready: int
+    starting: int
+    draining: int
+    signals: list[SignalOut]
+    steps: list[StepOut]
+    held: list[ReasonOut] = Field(description="Why less than decided is done.")
+    shadow: int | None = Field(description="What the second policy would have.")
+    flip: FlipOut | None
+    evidence: dict[str, Any] | None = Field(
+        default=None, description="All that went in, for `stoker explain`; only if asked for."
+    )
+
+
 class PoolOut(BaseModel):
     """A pool: its bounds, what it is to have, what it has, and why."""
 
     pool: str
     model: str
+    mode: str = Field(description="active, shadow (a second policy is scored beside the live one) or paused.")
     floor: int
     ceiling: int
     desired: int
@@ -29,6 +101,9 @@ class PoolOut(BaseModel):
     unready: int
     in_flight: float | None = Field(description="Requests that the gateway holds open.")
     start_failures: int = Field(description="Starts in a row that never became ready.")
+    cold_start_s: float | None = Field(description="Learned: how long a replica takes from its start to its first use.")
+    signals: list[SignalOut] = Field(description="What each signal said in the last tick.")
+    shadow: ShadowOut | None
     reasons: list[ReasonOut] = Field(description="Why it has this size, as of the last tick.")
 
 

@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from controller.api.deps import Seen
-from controller.api.schemas import DecisionOut, EventOut, NodeOut, PoolOut, ReasonOut, ReplicaOut
-from controller.core.decision import Reason, ScalePool
+from controller.api.evaluations import reason_of, shadow_of, signals_of
+from controller.api.schemas import DecisionOut, EventOut, NodeOut, PoolOut, ReplicaOut
+from controller.core.decision import ScalePool
 from controller.core.event import Event
-from controller.core.model import Known, NodeName, PoolReadings, Replica, ReplicaMemory, ReplicaState
+from controller.core.model import (
+    UNKNOWN,
+    Known,
+    NodeName,
+    PoolReadings,
+    Replica,
+    ReplicaMemory,
+    ReplicaState,
+    Signal,
+)
 from controller.core.planner import RUNTIME
 from controller.core.policy import PoolPolicy
 from controller.ports import Recorded
@@ -24,10 +34,11 @@ def _pool(seen: Seen | None, policy: PoolPolicy) -> PoolOut:
     mine = [known for known in seen.plan.memory.replicas.values() if known.pool == policy.pool] if seen else []
     counts = {state: sum(1 for known in mine if known.state is state) for state in ReplicaState}
     readings = seen.snapshot.readings.get(policy.pool, PoolReadings()) if seen else PoolReadings()
-    gateway = readings.gateway_in_flight
+    gateway = readings.pool.get(Signal.IN_FLIGHT, UNKNOWN)
     return PoolOut(
         pool=policy.pool,
         model=policy.model,
+        mode=policy.mode.value,
         floor=policy.scaling.floor,
         ceiling=policy.scaling.ceiling,
         desired=memory.desired if memory else policy.scaling.floor,
@@ -37,7 +48,10 @@ def _pool(seen: Seen | None, policy: PoolPolicy) -> PoolOut:
         unready=counts[ReplicaState.UNREADY],
         in_flight=None if gateway.known is Known.UNKNOWN else gateway.value,
         start_failures=memory.start_failures if memory else 0,
-        reasons=[_reason(step) for step in seen.plan.standing.get(policy.pool, ())] if seen else [],
+        cold_start_s=memory.cold_start_s if memory else None,
+        signals=signals_of(seen.plan.evaluations.get(policy.pool) if seen else None),
+        shadow=shadow_of(memory.shadow if memory else None),
+        reasons=[reason_of(step) for step in seen.plan.standing.get(policy.pool, ())] if seen else [],
     )
 
 
@@ -102,7 +116,7 @@ def decision_of(item: Recorded) -> DecisionOut:
         replica=None if isinstance(decision, ScalePool) else decision.replica,
         current=scale.current if scale else None,
         desired=scale.desired if scale else None,
-        reasons=[_reason(step) for step in decision.reasons],
+        reasons=[reason_of(step) for step in decision.reasons],
         outcome=item.outcome,
     )
 
@@ -119,7 +133,3 @@ def event_of(event: Event) -> EventOut:
         tick=event.tick,
         term=event.term,
     )
-
-
-def _reason(reason: Reason) -> ReasonOut:
-    return ReasonOut(code=reason.code.value, text=reason.text, numbers=dict(reason.numbers))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -76,13 +77,14 @@ def _number(text: str, name: str, low: int, high: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class FloorWindow:
-    """From each time of `start` on, for `duration`, the floor is at least `floor`. Times are those of `zone`."""
+    """From each time of `start` on, for `duration`, the floor is at least `floor`. Times are those of `timezone`."""
 
     start: str
     duration: timedelta
     floor: int
-    zone: tzinfo = UTC
+    timezone: str = "UTC"
     cron: Cron = field(init=False)
+    zone: tzinfo = field(init=False)
 
     def __post_init__(self) -> None:
         if not timedelta(minutes=1) <= self.duration <= _LONGEST:
@@ -90,6 +92,7 @@ class FloorWindow:
         if self.floor < 1:
             raise ValueError(f"a scheduled floor is {self.floor}; it must be at least 1")
         object.__setattr__(self, "cron", Cron.parse(self.start))
+        object.__setattr__(self, "zone", _zone(self.timezone))
 
     def open_at(self, now: datetime) -> bool:
         """Whether `now` lies in one of its windows. The newest start is all that counts: windows may overlap."""
@@ -110,3 +113,11 @@ class FloorWindow:
                 if start <= local:
                     return start
         return None
+
+
+def _zone(name: str) -> tzinfo:
+    """Read once, when the policy is made. UTC needs no database of time zones."""
+    try:
+        return UTC if name == "UTC" else ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"{name!r} is no time zone here; write one such as UTC or Europe/Berlin") from error

@@ -49,3 +49,10 @@ def numbers_of(vote: Vote) -> dict[str, float]:
     value = vote.load if vote.signal is Signal.IN_FLIGHT and vote.load is not None else vote.value
     found = {key: value, "target": vote.target, "age_s": vote.age_s}
     return {label: round(number, 4) for label, number in found.items() if number is not None}
+
+
+def flip_text(signal: Signal, value: float, needed: float, replicas: int) -> str:
+    """What the smallest change that matters would have been."""
+    was, then = amount(signal, value), amount(signal, needed)
+    of_each = "" if signal in (Signal.IN_FLIGHT, Signal.LATENCY) else " of each replica"
+    return f"with {name(signal)}{of_each} at {then} instead of {was} it would have been {replicas}"

@@ -11,6 +11,7 @@ from controller.core.decision import (
     Decision,
     DrainReplica,
     Plan,
+    RecycleReplica,
     RemoveReplica,
     ScalePool,
     StartReplica,
@@ -84,7 +85,7 @@ def _attempt(parts: Parts, decision: Decision) -> Outcome:
 
 def _do(parts: Parts, decision: Decision) -> None:
     match decision:
-        case ScalePool() | DrainReplica():
+        case ScalePool() | RecycleReplica() | DrainReplica():
             pass  # what they want is in the memory and in the routes already
         case StartReplica():
             parts.runtime.start_replica(parts.spec_for(decision.pool, decision.replica))

@@ -13,6 +13,7 @@ from controller.reconcile.act import GatewayOutcome, Outcome
 
 _PAST = {
     "start_replica": "replica_started",
+    "recycle_replica": "replica_recycled",
     "drain_replica": "replica_drained",
     "terminate_replica": "replica_terminated",
     "remove_replica": "replica_removed",

@@ -6,7 +6,6 @@ crash anywhere in between the next controller finds either nothing begun or a de
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,14 +13,16 @@ from datetime import datetime
 from controller.core.decision import Decision, Plan
 from controller.core.errors import LostLease
 from controller.core.event import Event
-from controller.core.model import PoolName, ReplicaId, Snapshot, Term
+from controller.core.model import ReplicaId, Snapshot, Term
 from controller.core.planner import after_failures, plan
 from controller.core.policy import PoolPolicy
 from controller.core.routing import only_remove
 from controller.ports import TickReport
 from controller.reconcile import act, narrate
+from controller.reconcile.ledger import Ledger
 from controller.reconcile.observe import Observer
 from controller.reconcile.parts import Parts
+from controller.reconcile.pools import with_pools
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Ticker:
         self._parts = parts
         self._policies = tuple(policies)
         self._observer = Observer(parts, policies)
+        self._ledger = Ledger()
         self._number = 0
         self._unknown: tuple[str, ...] = ()
         self._term: Term | None = None
@@ -104,7 +106,8 @@ class Ticker:
         """
         parts = self._parts
         try:
-            return parts.store.save(wanted, tick=snapshot.tick, term=term, at=snapshot.at)
+            evaluations = self._ledger.due(wanted)
+            return parts.store.save(wanted, tick=snapshot.tick, term=term, at=snapshot.at, evaluations=evaluations)
         except LostLease:
             raise
         except Exception:
@@ -135,13 +138,8 @@ class Ticker:
         self._parts.sink.emit(narrate.stamp(events, self._number, self._term or Term(0)))
 
     def _report(self, started: datetime, failed: bool, changed: bool) -> None:
-        now = self._parts.clock.now()
-        memory = self.latest.plan.memory if self.latest else None
-        configured = {policy.pool for policy in self._policies}
-        pools = memory.pools if memory else {}
-        desired = {pool: known.desired for pool, known in pools.items() if pool in configured}
-        states: Counter[tuple[PoolName, str]] = Counter()
-        if memory:
-            states.update((known.pool, known.state.value) for known in memory.replicas.values())
-        seconds = (now - started).total_seconds()
-        self._parts.sink.report(TickReport(now, seconds, failed, desired, states, self._unknown, changed))
+        now, seconds = self._parts.clock.now(), (self._parts.clock.now() - started).total_seconds()
+        report = TickReport(now, seconds, failed, self._unknown, changed)
+        if self.latest is not None:
+            report = with_pools(report, self.latest.plan, {policy.pool for policy in self._policies})
+        self._parts.sink.report(report)

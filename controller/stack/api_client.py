@@ -6,10 +6,12 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlencode
 from urllib.request import ProxyHandler, build_opener
 
 from controller.settings import Settings
+from controller.stack.trouble import Trouble
 
 _ANSWER_S = 2.0
 # The controller is on this machine: a proxy for the outside world has nothing to do with it.
@@ -45,6 +47,33 @@ def look(settings: Settings) -> Seen | None:
     except (URLError, OSError, ValueError):
         return None
     return Seen(tuple(pools), tuple(sorted(replicas, key=_order)))
+
+
+def pool_decisions(settings: Settings, pool: str, asked: dict[str, str]) -> list[Row]:
+    """`GET /api/v1/pools/{pool}/decisions`. Blocks for a few seconds at most.
+
+    Raises:
+        Trouble: the controller does not answer, or says that there is no such pool.
+    """
+    address = f"{url(settings)}/api/v1/pools/{quote(pool, safe='')}/decisions?{urlencode(asked)}"
+    try:
+        found: list[Row] = json.loads(_get(address))
+    except HTTPError as error:
+        with error:
+            raise Trouble(_detail(error)) from error
+    except (URLError, OSError, ValueError) as error:
+        raise Trouble(
+            f"the controller does not answer at {url(settings)}; is it running? `stoker up` starts it"
+        ) from error
+    return found
+
+
+def _detail(error: HTTPError) -> str:
+    """The API's own sentence, where it gave one."""
+    try:
+        return str(json.loads(error.read())["detail"])
+    except (ValueError, LookupError, TypeError, OSError):
+        return f"the controller answered {error.code} {error.reason}"
 
 
 def _order(row: Row) -> tuple[str, int, str]:

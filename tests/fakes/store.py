@@ -8,9 +8,10 @@ from datetime import datetime
 
 from controller.core.decision import Memory, Plan
 from controller.core.errors import LostLease
+from controller.core.evaluation import Evaluation
 from controller.core.event import Event
 from controller.core.model import Container, PoolName, Term
-from controller.ports import Recorded, TickReport
+from controller.ports import Recorded, RecordedEvaluation, TickReport
 
 
 class FakeStore:
@@ -21,6 +22,7 @@ class FakeStore:
         self._memory = Memory()
         self._decisions: list[Recorded] = []
         self._events: list[Event] = []
+        self._evaluations: list[RecordedEvaluation] = []
 
     def take_term(self) -> Term:
         self._term = Term(self._term + 1)
@@ -29,8 +31,14 @@ class FakeStore:
     def load(self) -> Memory:
         return self._memory
 
-    def save(self, plan: Plan, *, tick: int, term: Term, at: datetime) -> tuple[int, ...]:
+    def save(
+        self, plan: Plan, *, tick: int, term: Term, at: datetime, evaluations: Sequence[Evaluation] = ()
+    ) -> tuple[int, ...]:
         self._fence(term)
+        moved = {decision.pool for decision in plan.decisions}
+        for item in evaluations:
+            number = len(self._evaluations) + 1
+            self._evaluations.append(RecordedEvaluation(number, tick, term, item.pool in moved, item))
         self._memory = plan.memory
         first = len(self._decisions) + 1
         rows = [Recorded(first + index, at, tick, term, decision) for index, decision in enumerate(plan.decisions)]
@@ -49,6 +57,18 @@ class FakeStore:
     def decisions(self, *, limit: int, pool: PoolName | None = None) -> tuple[Recorded, ...]:
         found = [row for row in reversed(self._decisions) if pool is None or row.decision.pool == pool]
         return tuple(found[:limit])
+
+    def evaluations(
+        self, *, pool: PoolName, limit: int, until: datetime | None = None, changed: bool = False
+    ) -> tuple[RecordedEvaluation, ...]:
+        found = [
+            row
+            for row in reversed(self._evaluations)
+            if row.evaluation.pool == pool
+            and (until is None or row.evaluation.at <= until)
+            and (row.changed or not changed)
+        ]
+        return tuple(sorted(found, key=lambda row: (row.evaluation.at, row.id), reverse=True)[:limit])
 
     def events(self, *, limit: int) -> tuple[Event, ...]:
         return tuple(reversed(self._events))[:limit]

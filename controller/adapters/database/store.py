@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,19 @@ from sqlmodel import Session, SQLModel, col, create_engine, select
 
 from controller.adapters.database.tables import (
     DecisionRow,
+    EvaluationRow,
     EventRow,
     PoolRow,
     ReplicaRow,
     TermRow,
     decision_row,
+    durable,
+    evaluation_row,
     event_row,
+    iso,
     pool_row,
     read_decision,
+    read_evaluation,
     read_event,
     read_pool,
     read_replica,
@@ -34,13 +38,15 @@ from controller.adapters.database.tables import (
 )
 from controller.core.decision import Memory, Plan
 from controller.core.errors import LostLease
+from controller.core.evaluation import Evaluation
 from controller.core.event import Event
 from controller.core.model import PoolMemory, PoolName, ReplicaId, ReplicaMemory, Term
-from controller.ports import Recorded
+from controller.ports import Recorded, RecordedEvaluation
 
 _KEEP = 20_000  # rows of the ledger, and of the events
+_KEEP_EVALUATIONS = 10_000  # of a few kilobytes each
 _PRUNE_EVERY = 500
-_SCHEMA = 1  # grows with every change of the tables
+_SCHEMA = 2  # grows with every change of the tables
 
 
 class SqlStore:
@@ -89,6 +95,7 @@ class SqlStore:
                 session.exec(delete(ReplicaRow))
                 for pool in session.exec(select(PoolRow)):
                     pool.desired, pool.start_failures, pool.last_start_failure_at = 0, 0, None
+                    pool.last_recycle_at, pool.zero_since = None, None
                     session.add(pool)
                 session.commit()
         self._memory = None
@@ -102,20 +109,25 @@ class SqlStore:
             self._memory = Memory(pools, replicas)
         return self._memory
 
-    def save(self, plan: Plan, *, tick: int, term: Term, at: datetime) -> tuple[int, ...]:
+    def save(
+        self, plan: Plan, *, tick: int, term: Term, at: datetime, evaluations: Sequence[Evaluation] = ()
+    ) -> tuple[int, ...]:
         """See `StateStore.save`."""
         before = self.load()
         rows = [decision_row(decision, tick, term, at) for decision in plan.decisions]
+        moved = {decision.pool for decision in plan.decisions}
+        kept = [evaluation_row(evaluation, tick, term, evaluation.pool in moved) for evaluation in evaluations]
         with Session(self._engine) as session:
             _fence(session, term)
-            if not rows and _durable(plan.memory) == _durable(before):
+            if not rows and not kept and _durable(plan.memory) == _durable(before):
                 self._memory = plan.memory
                 return ()
-            session.add_all(rows)
+            session.add_all([*rows, *kept])
             session.flush()
             ids = tuple(row.id for row in rows if row.id is not None)
             _write_memory(session, before, plan.memory)
-            _prune(session, DecisionRow, ids)
+            _prune(session, DecisionRow, ids, _KEEP)
+            _prune(session, EvaluationRow, [row.id for row in kept if row.id is not None], _KEEP_EVALUATIONS)
             session.commit()
         self._memory = plan.memory
         return ids
@@ -140,7 +152,7 @@ class SqlStore:
         with Session(self._engine) as session:
             session.add_all(rows)
             session.flush()
-            _prune(session, EventRow, tuple(row.id for row in rows if row.id is not None))
+            _prune(session, EventRow, [row.id for row in rows if row.id is not None], _KEEP)
             session.commit()
 
     def decisions(self, *, limit: int, pool: PoolName | None = None) -> tuple[Recorded, ...]:
@@ -150,6 +162,19 @@ class SqlStore:
             query = query.where(DecisionRow.pool == pool)
         with Session(self._readers) as session:
             return tuple(read_decision(row) for row in session.exec(query))
+
+    def evaluations(
+        self, *, pool: PoolName, limit: int, until: datetime | None = None, changed: bool = False
+    ) -> tuple[RecordedEvaluation, ...]:
+        """See `StateStore.evaluations`."""
+        query = select(EvaluationRow).where(EvaluationRow.pool == pool)
+        if until is not None:
+            query = query.where(col(EvaluationRow.at) <= iso(until))
+        if changed:
+            query = query.where(col(EvaluationRow.changed))
+        query = query.order_by(col(EvaluationRow.at).desc(), col(EvaluationRow.id).desc()).limit(limit)
+        with Session(self._readers) as session:
+            return tuple(read_evaluation(row) for row in session.exec(query))
 
     def events(self, *, limit: int) -> tuple[Event, ...]:
         """See `StateStore.events`."""
@@ -216,9 +241,8 @@ def _fence(session: Session, term: Term) -> None:
 
 
 def _durable(memory: Memory) -> tuple[dict[PoolName, PoolMemory], dict[ReplicaId, ReplicaMemory]]:
-    """What is worth a write: the history of recommendations is rebuilt by watching, on purpose."""
-    pools = {name: replace(pool, recommended=(), history_since=None) for name, pool in memory.pools.items()}
-    return pools, dict(memory.replicas)
+    """What is worth a write: what was watched is rebuilt by watching, on purpose."""
+    return {name: durable(pool) for name, pool in memory.pools.items()}, dict(memory.replicas)
 
 
 def _write_memory(session: Session, before: Memory, after: Memory) -> None:
@@ -227,13 +251,16 @@ def _write_memory(session: Session, before: Memory, after: Memory) -> None:
     for replica in set(before.replicas) - set(after.replicas):
         session.exec(delete(ReplicaRow).where(col(ReplicaRow.replica) == replica))
     for name, pool in after.pools.items():
-        if before.pools.get(name) != pool:
+        if name not in before.pools or durable(before.pools[name]) != durable(pool):
             session.merge(pool_row(pool))
     for replica, known in after.replicas.items():
         if before.replicas.get(replica) != known:
             session.merge(replica_row(known))
 
 
-def _prune(session: Session, table: type[DecisionRow] | type[EventRow], ids: Sequence[int]) -> None:
+_Ledger = type[DecisionRow] | type[EventRow] | type[EvaluationRow]
+
+
+def _prune(session: Session, table: _Ledger, ids: Sequence[int], keep: int) -> None:
     if any(number % _PRUNE_EVERY == 0 for number in ids):
-        session.exec(delete(table).where(col(table.id) <= max(ids) - _KEEP))
+        session.exec(delete(table).where(col(table.id) <= max(ids) - keep))

@@ -5,23 +5,27 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
+from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
+from controller import evidence
 from controller.core.decision import (
     Decision,
     DrainReplica,
     Reason,
     ReasonCode,
+    RecycleReplica,
     RemoveReplica,
     ScalePool,
     StartReplica,
     TerminateReplica,
 )
+from controller.core.evaluation import Evaluation
 from controller.core.event import Event
 from controller.core.model import PoolMemory, PoolName, ReplicaId, ReplicaMemory, ReplicaState, Term
-from controller.ports import Recorded
+from controller.ports import Recorded, RecordedEvaluation
 
-_KINDS = {kind.kind: kind for kind in (StartReplica, DrainReplica, TerminateReplica, RemoveReplica)}
+_KINDS = {kind.kind: kind for kind in (StartReplica, RecycleReplica, DrainReplica, TerminateReplica, RemoveReplica)}
 
 
 class TermRow(SQLModel, table=True):
@@ -42,6 +46,9 @@ class PoolRow(SQLModel, table=True):
     next_ordinal: int
     start_failures: int
     last_start_failure_at: str | None
+    cold_start_s: float | None = None
+    last_recycle_at: str | None = None
+    zero_since: str | None = None
 
 
 class ReplicaRow(SQLModel, table=True):
@@ -57,6 +64,7 @@ class ReplicaRow(SQLModel, table=True):
     terminated_at: str | None
     why: str
     code: str
+    retiring_since: str | None = None
 
 
 class DecisionRow(SQLModel, table=True):
@@ -76,6 +84,20 @@ class DecisionRow(SQLModel, table=True):
     outcome: str | None = None
 
 
+class EvaluationRow(SQLModel, table=True):
+    """One evaluation of a pool, as JSON; the other columns are there to find it."""
+
+    __tablename__ = "evaluations"
+    __table_args__ = (Index("evaluations_by_pool_and_time", "pool", "at"),)
+    id: int | None = Field(default=None, primary_key=True)
+    at: str
+    tick: int
+    term: int
+    pool: str
+    changed: bool
+    body: str
+
+
 class EventRow(SQLModel, table=True):
     """One thing that happened."""
 
@@ -92,15 +114,30 @@ class EventRow(SQLModel, table=True):
 
 
 def _iso(at: datetime | None) -> str | None:
-    return None if at is None else _text(at)
+    return None if at is None else iso(at)
 
 
-def _text(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat()
+def iso(at: datetime) -> str:
+    """A time as it stands in the rows: texts compare as the times do."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def _when(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
+
+
+def durable(pool: PoolMemory) -> PoolMemory:
+    """What of a pool's memory becomes a row: what a new controller could not find out by watching."""
+    return PoolMemory(
+        pool.pool,
+        pool.desired,
+        pool.next_ordinal,
+        pool.start_failures,
+        pool.last_start_failure_at,
+        pool.cold_start_s,
+        pool.last_recycle_at,
+        pool.zero_since,
+    )
 
 
 def pool_row(pool: PoolMemory) -> PoolRow:
@@ -112,13 +149,24 @@ def pool_row(pool: PoolMemory) -> PoolRow:
         next_ordinal=pool.next_ordinal,
         start_failures=pool.start_failures,
         last_start_failure_at=failed_at,
+        cold_start_s=pool.cold_start_s,
+        last_recycle_at=_iso(pool.last_recycle_at),
+        zero_since=_iso(pool.zero_since),
     )
 
 
 def read_pool(row: PoolRow) -> PoolMemory:
-    """A row as a pool; its history of recommendations is begun anew."""
-    failed_at = _when(row.last_start_failure_at)
-    return PoolMemory(PoolName(row.pool), row.desired, row.next_ordinal, row.start_failures, failed_at)
+    """A row as a pool; what was watched is begun anew."""
+    return PoolMemory(
+        PoolName(row.pool),
+        row.desired,
+        row.next_ordinal,
+        row.start_failures,
+        _when(row.last_start_failure_at),
+        row.cold_start_s,
+        _when(row.last_recycle_at),
+        _when(row.zero_since),
+    )
 
 
 def replica_row(known: ReplicaMemory) -> ReplicaRow:
@@ -127,12 +175,13 @@ def replica_row(known: ReplicaMemory) -> ReplicaRow:
         replica=known.replica,
         pool=known.pool,
         state=known.state.value,
-        since=_text(known.since),
-        created_at=_text(known.created_at),
+        since=iso(known.since),
+        created_at=iso(known.created_at),
         ready_at=_iso(known.ready_at),
         terminated_at=_iso(known.terminated_at),
         why=known.why,
         code=known.code,
+        retiring_since=_iso(known.retiring_since),
     )
 
 
@@ -148,6 +197,7 @@ def read_replica(row: ReplicaRow) -> ReplicaMemory:
         _when(row.terminated_at),
         row.why,
         row.code,
+        _when(row.retiring_since),
     )
 
 
@@ -158,7 +208,7 @@ def decision_row(decision: Decision, tick: int, term: Term, at: datetime) -> Dec
     ]
     scale = decision if isinstance(decision, ScalePool) else None
     return DecisionRow(
-        at=_text(at),
+        at=iso(at),
         tick=tick,
         term=term,
         kind=decision.kind,
@@ -183,10 +233,21 @@ def read_decision(row: DecisionRow) -> Recorded:
     return Recorded(row.id or 0, at, row.tick, Term(row.term), decision, row.outcome)
 
 
+def evaluation_row(evaluation: Evaluation, tick: int, term: Term, changed: bool) -> EvaluationRow:
+    """An evaluation as a row."""
+    body = evidence.dump(evaluation)
+    return EvaluationRow(at=iso(evaluation.at), tick=tick, term=term, pool=evaluation.pool, changed=changed, body=body)
+
+
+def read_evaluation(row: EvaluationRow) -> RecordedEvaluation:
+    """A row as an evaluation."""
+    return RecordedEvaluation(row.id or 0, row.tick, Term(row.term), row.changed, evidence.load(row.body))
+
+
 def event_row(item: Event) -> EventRow:
     """An event as a row."""
     return EventRow(
-        at=_text(item.at),
+        at=iso(item.at),
         tick=item.tick,
         term=item.term,
         event=item.event,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, HTTPException, Query
+from pydantic import AwareDatetime
 
 from controller.api import views
 from controller.api.deps import SourcesDep
-from controller.api.schemas import DecisionOut, EventOut, NodeOut, PoolOut, ReplicaOut
+from controller.api.evaluations import evaluation_of
+from controller.api.schemas import DecisionOut, EvaluationOut, EventOut, NodeOut, PoolOut, ReplicaOut
 from controller.core.model import PoolName
 
 router = APIRouter(prefix="/api/v1")
@@ -38,6 +40,26 @@ def decisions(sources: SourcesDep, limit: Limit = 100, pool: str | None = None) 
     """The ledger."""
     found = sources.store.decisions(limit=limit, pool=None if pool is None else PoolName(pool))
     return [views.decision_of(item) for item in found]
+
+
+@router.get("/pools/{pool}/decisions")
+def evaluations(
+    pool: str,
+    sources: SourcesDep,
+    limit: Annotated[int, Query(ge=1, le=200, description="How many at most, the newest first.")] = 50,
+    at: Annotated[AwareDatetime | None, Query(description="None newer than this time; it names its time zone.")] = None,
+    changed: Annotated[bool, Query(description="Only those that led to a decision.")] = False,
+    evidence: Annotated[bool, Query(description="With all that went in.")] = False,
+) -> list[EvaluationOut]:
+    """How the size of a pool came about: every signal, every step that moved the count, and what would have changed it.
+
+    404 for a pool that is neither configured nor in the ledger.
+    """
+    found = sources.store.evaluations(pool=PoolName(pool), limit=limit, until=at, changed=changed)
+    configured = [str(policy.pool) for policy in sources.policies]
+    if not found and pool not in configured:
+        raise HTTPException(404, f"there is no pool {pool!r}; there is {', '.join(configured)}")
+    return [evaluation_of(item, with_evidence=evidence) for item in found]
 
 
 @router.get("/events")
