@@ -38,7 +38,9 @@ def explain(root: yaml.Node, name: str, fault: Any, schema: type[BaseModel]) -> 
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
         known = _keys_at(schema, place[:-1])
-        close = difflib.get_close_matches(str(place[-1]), known, n=1)
+        # Letters that changed places first: `modle` is nearer to `model` than to `mode`.
+        swapped = [key for key in known if sorted(key) == sorted(str(place[-1]))]
+        close = swapped or difflib.get_close_matches(str(place[-1]), known, n=1)
         hint = f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(known)}"
         return f"{name}:{_line(root, place, of_key=True)}: unknown key `{dotted}`; {hint}"
     if fault["type"] == "missing":

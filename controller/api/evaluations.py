@@ -12,17 +12,23 @@ from controller.core.words import flip_text
 from controller.ports import RecordedEvaluation
 
 
-def evaluation_of(item: RecordedEvaluation, *, with_evidence: bool) -> EvaluationOut:
+def recorded(item: RecordedEvaluation, *, with_evidence: bool) -> EvaluationOut:
     """One of the ledger."""
-    known, view = item.evaluation, item.evaluation.view
+    found = evaluation_of(item.evaluation, item.tick, with_evidence=with_evidence)
+    return found.model_copy(update={"id": item.id, "term": item.term, "changed": item.changed})
+
+
+def evaluation_of(known: Evaluation, tick: int, *, with_evidence: bool) -> EvaluationOut:
+    """One that is not in the ledger."""
+    view = known.view
     return EvaluationOut(
-        id=item.id,
+        id=None,
         at=known.at,
-        tick=item.tick,
-        term=item.term,
+        tick=tick,
+        term=None,
         pool=known.pool,
         mode=known.mode.value,
-        changed=item.changed,
+        changed=known.current != known.desired,
         current=known.current,
         desired=known.desired,
         ready=len(view.ready),

@@ -62,12 +62,12 @@ class ShadowOut(BaseModel):
 
 
 class EvaluationOut(BaseModel):
-    """One evaluation of a pool's size. Kept: each that led to a decision, and one a minute otherwise."""
+    """One evaluation of a pool's size. Kept are those that led to a decision, and one a minute otherwise."""
 
-    id: int
+    id: int | None = Field(description="None for that of the last tick, which is not in the ledger.")
     at: datetime
     tick: int
-    term: int
+    term: int | None
     pool: str
     mode: str
     changed: bool = Field(description="Whether it led to a decision.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from controller.core.model import PoolMemory, Recommendation, ReplicaMemory, Snapshot
+from controller.core.model import PoolMemory, Recommendation, Replica, ReplicaMemory, Snapshot
 
 
 def without_future(snapshot: Snapshot) -> Snapshot:
@@ -14,13 +14,16 @@ def without_future(snapshot: Snapshot) -> Snapshot:
     Else a back-off, a drain's deadline or a window would last for as long as the clock was set back.
     """
     at = snapshot.at
-    replicas = tuple(
-        replace(replica, memory=_of_replica(replica.memory, at)) if replica.memory else replica
-        for replica in snapshot.replicas
-    )
+    replicas = tuple(_with_memory(replica, at) for replica in snapshot.replicas)
     return replace(
         snapshot, replicas=replicas, pools={name: _of_pool(pool, at) for name, pool in snapshot.pools.items()}
     )
+
+
+def _with_memory(replica: Replica, at: datetime) -> Replica:
+    before = replica.memory
+    after = _of_replica(before, at) if before is not None else None
+    return replica if after is before else replace(replica, memory=after)
 
 
 def _of_replica(known: ReplicaMemory, at: datetime) -> ReplicaMemory:

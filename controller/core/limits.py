@@ -120,17 +120,33 @@ def rate_down(step: Step, context: Context) -> Step:
 
 
 def survivors(step: Step, context: Context) -> Step:
-    """Those that stay take over the load of those that go, and must stay within every target."""
+    """Those that stay take over the load of those that go, and must stay within every target.
+
+    Utilisation holds no more than it may ask for: one more than the other signals.
+    """
     for vote in context.votes:
         if step.replicas >= context.desired or vote.load is None or not step.replicas:
             continue
+        most = context.desired if vote.signal is not Signal.UTILIZATION else most_for_utilization(context)
+        enough = min(ceil(vote.load / vote.target), most)
         each = vote.load / step.replicas
-        enough = min(ceil(vote.load / vote.target), context.desired)
         told = f"{name(vote.signal)} {amount(vote.signal, each)}, target {amount(vote.signal, vote.target)}"
         text = f"{step.replicas} would each have {told}"
         numbers = {"each": round(each, 4), "target": vote.target}
         step = step.then(max(step.replicas, enough), ReasonCode.SURVIVORS, text, **numbers)
     return step
+
+
+def most_for_utilization(context: Context) -> int:
+    """One more than the other signals ask for; one more than serve where there is no other."""
+    others = [
+        vote.unguarded
+        for vote in context.votes
+        if vote.unguarded is not None and vote.signal is not Signal.UTILIZATION
+    ]
+    if not others:
+        return max(len(context.moment.view.ready) + 1, context.desired)
+    return min(max(*others, context.policy.floor), context.policy.ceiling) + 1
 
 
 def hold_unknown(step: Step, context: Context) -> Step:

@@ -218,6 +218,11 @@ class ScalingPolicy:
         )
         _require(0 <= self.tolerance < 1, f"tolerance is {self.tolerance:g}; it must be at least 0 and below 1")
         _require(self.surge >= 1, f"surge is {self.surge}; it must be at least 1")
+        signals = (self.in_flight, self.utilization, self.kv_cache, self.tokens, self.latency)
+        _require(
+            any(signal.enabled for signal in signals) or bool(self.schedule) or self.floor == self.ceiling,
+            "no signal is enabled, so that nothing could ever scale the pool; enable one",
+        )
         for window in self.schedule:
             _require(window.floor <= self.ceiling, f"a scheduled floor {window.floor} is above ceiling {self.ceiling}")
         for name, wanted in self._windows().items():

@@ -81,14 +81,11 @@ def alone(step: Step, context: Context) -> Step:
 
     Source: dcgm-exporter issue 301, a scaler that ran away on it.
     """
-    asking = [vote for vote in context.votes if vote.unguarded is not None]
-    others = [vote.unguarded or 0 for vote in asking if vote.signal is not Signal.UTILIZATION]
-    if len(others) == len(asking):
+    if not any(vote.signal is Signal.UTILIZATION and vote.unguarded is not None for vote in context.votes):
         return step
-    serving = max(len(context.moment.view.ready), context.desired - 1)
-    base = max(max(others), context.policy.floor) if others else serving
-    text = f"utilization alone may ask for one more than {'the other signals do' if others else 'serve'}"
-    return step.then(min(step.replicas, base + 1), ReasonCode.UTILIZATION_ALONE, text, others=base)
+    most = limits.most_for_utilization(context)
+    text = f"utilization alone may ask for {most}, one more than the other signals do"
+    return step.then(min(step.replicas, most), ReasonCode.UTILIZATION_ALONE, text, most=most)
 
 
 def foreseen(step: Step, context: Context) -> Step:

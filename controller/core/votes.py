@@ -72,8 +72,10 @@ class Moment:
 
     def replicas(self, signal: Signal) -> list[Reading]:
         """One reading for each ready replica, in their order. A replica that is gone or drains is not asked."""
-        found = self.view.readings.replicas.get(signal, {})
-        return [self.fresh(found.get(replica, UNKNOWN)) for replica in self.view.ready]
+        found, oldest = self.view.readings.replicas.get(signal, {}), self.now - self.policy.max_reading_age
+        readings = [found.get(replica, UNKNOWN) for replica in self.view.ready]
+        # `fresh` in line: this is asked several times a tick of every replica that there is.
+        return [reading if reading.at is not None and reading.at >= oldest else UNKNOWN for reading in readings]
 
     def age_s(self, readings: Iterable[Reading]) -> float:
         """Of the oldest of them."""
@@ -121,14 +123,24 @@ def _of_replicas(moment: Moment, signal: Signal, target: float) -> Vote:
     view, count = moment.view, len(readings)
     values = [None if reading.known is Known.UNKNOWN else reading.value for reading in readings]
     load = sum(reading.value for reading in known)
+    filled = load + (count - len(known)) * max(FULL_LOAD, target)
     unguarded = wanted = _or_hold(replicas_for([True] * count, values, target, tolerance), count, view)
+    if count > view.memory.desired:
+        unguarded = wanted = _of_fewer(load, filled, moment, target)
     if view.pending:
         ready, every = [True] * count + [False] * view.pending, [*values, *[None] * view.pending]
         wanted = _or_hold(replicas_for(ready, every, target, tolerance), count + view.pending, view)
-    filled = load + (count - len(known)) * max(FULL_LOAD, target)
     state = Known.VALUE if load > 0 else Known.IDLE
     mean, age_s = load / len(known), moment.age_s(known)
     return Vote(signal, state, target, mean, filled, age_s, wanted, max(unguarded, wanted))
+
+
+def _of_fewer(least: float, most: float, moment: Moment, target: float) -> int:
+    """Where more serve than are desired, those that stay take over the load of the others, which is no less than
+    `least` and no more than `most`."""
+    desired, tolerance = moment.view.memory.desired, moment.policy.tolerance
+    low, high = (replicas_for_total(load, desired, target, tolerance) for load in (least, most))
+    return max(low, min(high, desired))
 
 
 def _or_hold(asked: int, asked_of: int, view: PoolView) -> int:
@@ -154,7 +166,7 @@ def _latency(moment: Moment, in_flight: Vote | None) -> Vote:
         return Vote(Signal.LATENCY, Known.UNKNOWN, target)
     count, ratio = len(moment.view.ready), reading.value / target
     vote = Vote(Signal.LATENCY, reading.known, target, reading.value, None, moment.age_s([reading]))
-    if reading.known is Known.IDLE or not _busy(in_flight):
+    if not _busy(in_flight):
         return vote
     if Signal.LATENCY in moment.over:
         return _one_more(vote, moment)
@@ -170,9 +182,8 @@ def _busy(in_flight: Vote | None) -> bool:
 
 
 def _one_more(vote: Vote, moment: Moment) -> Vote:
-    """Than serve now: those that start already are to come first."""
+    """Than are desired; those of them that are still to come are to come first."""
     view = moment.view
-    more = len(view.ready) + 1
-    wanted = max(vote.wanted or 0, min(more, view.memory.desired) if view.pending else more)
+    wanted = max(vote.wanted or 0, view.memory.desired if view.pending else view.memory.desired + 1)
     load = vote.load if vote.load is not None else (vote.value or 0.0) * len(view.ready)
-    return Vote(vote.signal, vote.known, vote.target, vote.value, load, vote.age_s, wanted, max(wanted, more))
+    return Vote(vote.signal, vote.known, vote.target, vote.value, load, vote.age_s, wanted, max(wanted, vote.unguarded or 0))

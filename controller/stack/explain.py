@@ -14,11 +14,10 @@ from rich.text import Text
 from controller import evidence
 from controller.api.evaluations import evaluation_of
 from controller.core.evaluation import Evaluation
-from controller.core.model import Signal, Term
+from controller.core.model import Signal
 from controller.core.policy import ScalingPolicy
 from controller.core.scaling import decide_scale
 from controller.core.sensitivity import what_if, with_flip
-from controller.ports import RecordedEvaluation
 from controller.settings import load
 from controller.stack import explanation
 from controller.stack.api_client import Row
@@ -83,8 +82,7 @@ def _again(evaluation: Evaluation) -> Evaluation:
 
 
 def _row(evaluation: Evaluation) -> Row:
-    recorded = RecordedEvaluation(0, 0, Term(0), evaluation.current != evaluation.desired, with_flip(evaluation))
-    found: Row = evaluation_of(recorded, with_evidence=True).model_dump(mode="json")
+    found: Row = evaluation_of(with_flip(evaluation), 0, with_evidence=True).model_dump(mode="json")
     return found
 
 

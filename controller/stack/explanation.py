@@ -116,4 +116,4 @@ def show(parts: Sequence[RenderableType]) -> None:
 
 
 def _indented(part: RenderableType) -> Padding:
-    return Padding(part, (0, 0, 0, 2))
+    return Padding(part, (0, 0, 0, 2), expand=False)

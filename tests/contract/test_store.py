@@ -16,11 +16,25 @@ from controller.adapters.database import FileLease, FileLock, SqlStore
 from controller.adapters.database.tables import DecisionRow
 from controller.core.decision import Memory, Plan, Reason, ReasonCode, ScalePool, StartReplica
 from controller.core.errors import LostLease
+from controller.core.evaluation import Evaluation
 from controller.core.event import Event
-from controller.core.model import GatewayPlan, PoolMemory, PoolName, ReplicaId, ReplicaState, Term
+from controller.core.model import (
+    GatewayPlan,
+    PoolMemory,
+    PoolName,
+    PoolReadings,
+    ReplicaId,
+    ReplicaState,
+    Signal,
+    Term,
+)
+from controller.core.policy import ScalingPolicy
+from controller.core.scaling import decide_scale
+from controller.core.sensitivity import with_flip
+from controller.core.votes import PoolView
 from tests.fakes.clock import START
 from tests.fakes.store import FakeStore
-from tests.unit.core.build import POOL, memory
+from tests.unit.core.build import POOL, memory, reading
 
 Store = FakeStore | SqlStore
 
@@ -37,8 +51,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 REASONS = (Reason(ReasonCode.ABOVE_TARGET, "20 in flight, target 4", {"in_flight": 20.0, "target": 4.0}),)
 MEMORY = Memory(
-    {POOL: PoolMemory(POOL, 5, 9, 2, START)},
-    {ReplicaId("llama-1"): memory("llama-1", ReplicaState.READY, why="a probe passed")},
+    {POOL: PoolMemory(POOL, 5, 9, 2, START, 4.5, START, START)},
+    {ReplicaId("llama-1"): memory("llama-1", ReplicaState.READY, why="a probe passed", retiring_since=START)},
 )
 PLAN = Plan(
     (ScalePool(POOL, 3, 5, REASONS), StartReplica(POOL, ReplicaId("llama-4"), REASONS)), GatewayPlan(), MEMORY, ()
@@ -118,6 +132,31 @@ def test_events_come_back_newest_first(store: Store) -> None:
     assert store.events(limit=2) == (events[3], events[2])
 
 
+def evaluation(pool: PoolName, minutes: int) -> Evaluation:
+    now = START + timedelta(minutes=minutes)
+    view = PoolView(
+        PoolMemory(pool, 3, cold_start_s=2.5), readings=PoolReadings({Signal.IN_FLIGHT: reading(20, now=now)})
+    )
+    return with_flip(decide_scale(view, ScalingPolicy(), now)[0])
+
+
+def test_evaluations_come_back_whole_by_pool_time_and_change(store: Store) -> None:
+    term, other = store.take_term(), PoolName("other")
+    for minutes in range(6):
+        plan = replace(PLAN, decisions=PLAN.decisions if minutes in (1, 4) else ())
+        both = [evaluation(POOL, minutes), evaluation(other, minutes)]
+        store.save(plan, tick=minutes, term=term, at=START, evaluations=both)
+
+    rows = store.evaluations(pool=POOL, limit=3)
+    assert [(row.tick, row.changed) for row in rows] == [(5, False), (4, True), (3, False)]
+    assert rows[0].evaluation == evaluation(POOL, 5)
+    assert [row.tick for row in store.evaluations(pool=POOL, limit=9, changed=True)] == [4, 1]
+    assert [row.tick for row in store.evaluations(pool=other, limit=9, changed=True)] == []
+    until = START + timedelta(minutes=3, seconds=59)
+    assert [row.tick for row in store.evaluations(pool=POOL, limit=2, until=until)] == [3, 2]
+    assert store.evaluations(pool=POOL, limit=2, until=START - timedelta(seconds=1)) == ()
+
+
 def test_sqlite_remembers_over_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "controller.db"
     first = SqlStore(path)
@@ -139,7 +178,7 @@ def test_a_new_run_begins_at_nothing_but_numbers_on(tmp_path: Path) -> None:
     assert store.load() == MEMORY, "a restarted controller forgets nothing"
 
     store.begin("second")
-    assert store.load() == Memory({POOL: PoolMemory(POOL, 0, 9)})
+    assert store.load() == Memory({POOL: PoolMemory(POOL, 0, 9, cold_start_s=4.5)})
     assert len(store.decisions(limit=10)) == 2, "the ledger stays"
     assert store.take_term() == Term(2)
     store.close()
@@ -186,12 +225,14 @@ def test_a_database_of_another_version_is_put_aside(tmp_path: Path) -> None:
 
 def test_the_ledger_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("controller.adapters.database.store._KEEP", 50)
+    monkeypatch.setattr("controller.adapters.database.store._KEEP_EVALUATIONS", 20)
     store = SqlStore(tmp_path / "controller.db")
     term = store.take_term()
     for number in range(300):
-        store.save(PLAN, tick=number, term=term, at=START)
+        store.save(PLAN, tick=number, term=term, at=START, evaluations=[evaluation(POOL, number)] * 2)
 
     assert len(store.decisions(limit=1000)) <= 50 + 500
+    assert len(store.evaluations(pool=POOL, limit=1000)) <= 20 + 500
     store.close()
 
 

@@ -61,9 +61,13 @@ class Stack:
     environment: dict[str, str]
 
     def stoker(self, *arguments: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
-        """Run the command; what it printed."""
+        """Run a command on this installation; what it printed."""
+        return self.run(*arguments, "--state-dir", str(self.state_dir), timeout_s=timeout_s)
+
+    def run(self, *arguments: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
+        """Run a command that knows of no installation."""
         return subprocess.run(
-            [*STOKER, *arguments, "--state-dir", str(self.state_dir)],
+            [*STOKER, *arguments],
             capture_output=True,
             text=True,
             timeout=timeout_s,

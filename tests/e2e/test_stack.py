@@ -144,6 +144,25 @@ def test_more_load_brings_more_replicas_and_none_of_it_is_cut_on_the_way_back(st
     assert all(item["reasons"] and item["outcome"] == "done" for item in scaled)
 
 
+def test_why_explains_the_way_up_and_the_way_down(stack: Stack, tmp_path: Path) -> None:
+    told = json.loads(stack.stoker("why", "smollm2", "--json").stdout)
+    up = [item for item in told["changes"] if item["desired"] > item["current"] > 0]
+    down = [item for item in told["changes"] if item["desired"] < item["current"]]
+    assert {step["code"] for item in up for step in item["steps"]} >= {"AboveTarget"}
+    assert {step["code"] for item in down for step in item["steps"]} >= {"BelowTarget"}
+    assert all(signal["age_s"] < 3 for item in (*up, *down) for signal in item["signals"])
+
+    said = stack.stoker("why", "smollm2", "--at", up[0]["at"]).stdout
+    assert f"smollm2: {up[0]['desired']} replicas, {up[0]['current']} before" in said
+    assert up[0]["steps"][0]["text"] in said
+
+    snapshot = tmp_path / "moment.json"
+    snapshot.write_text(json.dumps(down[0]), encoding="utf-8")
+    asked = stack.run("explain", "--snapshot", str(snapshot), "--set", "in_flight=19", "--json")
+    would_be = json.loads(asked.stdout)["would_be"]
+    assert would_be["desired"] == 5, "with that load it would not have shrunk"
+
+
 def test_the_controller_dies_and_users_notice_nothing(stack: Stack) -> None:
     names = three_ready(stack)
     with Load(stack, 6) as load:

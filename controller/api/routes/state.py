@@ -9,9 +9,10 @@ from pydantic import AwareDatetime
 
 from controller.api import views
 from controller.api.deps import SourcesDep
-from controller.api.evaluations import evaluation_of
+from controller.api.evaluations import evaluation_of, recorded
 from controller.api.schemas import DecisionOut, EvaluationOut, EventOut, NodeOut, PoolOut, ReplicaOut
 from controller.core.model import PoolName
+from controller.core.sensitivity import with_flip
 
 router = APIRouter(prefix="/api/v1")
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most, the newest first.")]
@@ -53,13 +54,19 @@ def evaluations(
 ) -> list[EvaluationOut]:
     """How the size of a pool came about: every signal, every step that moved the count, and what would have changed it.
 
+    Without `at` and `changed` the first one is that of the last tick, which need not be in the ledger.
     404 for a pool that is neither configured nor in the ledger.
     """
     found = sources.store.evaluations(pool=PoolName(pool), limit=limit, until=at, changed=changed)
     configured = [str(policy.pool) for policy in sources.policies]
     if not found and pool not in configured:
         raise HTTPException(404, f"there is no pool {pool!r}; there is {', '.join(configured)}")
-    return [evaluation_of(item, with_evidence=evidence) for item in found]
+    told = [recorded(item, with_evidence=evidence) for item in found]
+    seen = sources.latest()
+    newest = seen.plan.evaluations.get(PoolName(pool)) if seen is not None and at is None and not changed else None
+    if seen is None or newest is None or (found and newest.at <= found[0].evaluation.at):
+        return told
+    return [evaluation_of(with_flip(newest), seen.snapshot.tick, with_evidence=evidence), *told][:limit]
 
 
 @router.get("/events")

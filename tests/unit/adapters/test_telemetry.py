@@ -52,15 +52,29 @@ def test_a_failure_that_repeats_is_told_once_a_minute_with_its_count() -> None:
 
 def test_a_report_sets_the_metrics_and_forgets_the_pools_that_are_gone() -> None:
     telemetry = Telemetry(io.StringIO())
-    telemetry.report(TickReport(START, 0.02, False, {LLAMA: 3}, {(LLAMA, "ready"): 3}, ("metrics",), True))
+    telemetry.report(
+        TickReport(
+            at=START,
+            seconds=0.02,
+            failed=False,
+            unknown=("metrics",),
+            changed_gateway=True,
+            desired={LLAMA: 3},
+            states={(LLAMA, "ready"): 3},
+            wanted={(LLAMA, "in_flight"): 2},
+            standing=frozenset({(LLAMA, "AtFloor")}),
+        )
+    )
     sample = telemetry.registry.get_sample_value
     assert sample("stoker_pool_desired_replicas", {"pool": "llama"}) == 3
     assert sample("stoker_pool_replicas", {"pool": "llama", "state": "ready"}) == 3
+    assert sample("stoker_pool_wanted_replicas", {"pool": "llama", "signal": "in_flight"}) == 2
+    assert sample("stoker_pool_reason", {"pool": "llama", "reason": "AtFloor"}) == 1
     assert sample("stoker_controller_source_unknown", {"source": "metrics"}) == 1
     assert sample("stoker_controller_gateway_reloads_total") == 1
     assert sample("stoker_controller_last_tick_timestamp_seconds") == START.timestamp()
 
-    telemetry.report(TickReport(START + timedelta(seconds=2), 0.5, True, {}, {}, (), False))
+    telemetry.report(TickReport(START + timedelta(seconds=2), 0.5, True, (), False))
     assert sample("stoker_pool_desired_replicas", {"pool": "llama"}) is None
     assert sample("stoker_controller_ticks_failed_total") == 1
     assert sample("stoker_controller_last_tick_timestamp_seconds") == START.timestamp()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
@@ -13,14 +14,15 @@ from controller.api.app import create_app
 from controller.api.deps import Seen, Sources
 from controller.core.decision import Plan, Reason, ReasonCode, ScalePool
 from controller.core.event import Event
-from controller.core.model import GatewayPlan, NodeName, PoolReadings, ReplicaState, Snapshot
+from controller.core.model import GatewayPlan, NodeName, PoolReadings, ReplicaState, Signal, Snapshot
 from controller.core.planner import RUNTIME, plan
 from controller.core.policy import PoolPolicy, ScalingPolicy
+from controller.evidence import load
 from tests.fakes.clock import START
 from tests.fakes.store import FakeStore
 from tests.unit.core.build import POOL, probe, reading, replica
 
-POLICIES = (PoolPolicy(POOL, "llama", ScalingPolicy(target_in_flight=4)),)
+POLICIES = (PoolPolicy(POOL, "llama", ScalingPolicy()),)
 
 
 @dataclass
@@ -35,7 +37,7 @@ class Given:
         ready = [replica(f"llama-{number}", ReplicaState.READY, probe(True, in_flight=1)) for number in (1, 2)]
         starting = replica("llama-3", None, probe(False, 1))
         now = START + timedelta(seconds=5)
-        readings = {POOL: PoolReadings(reading(2, now=now))}
+        readings = {POOL: PoolReadings({Signal.IN_FLIGHT: reading(2, now=now)})}
         snapshot = Snapshot(now, 9, (*ready, starting), {}, readings, unknown)
         made = plan(snapshot, POLICIES)
         self.seen = Seen(snapshot, made, made.gateway.replicas())
@@ -149,4 +151,63 @@ def test_the_page_takes_nothing_from_elsewhere(client: TestClient, given: Given)
 def test_the_openapi_page_describes_every_route(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
 
-    assert sorted(paths) == [f"/api/v1/{name}" for name in ("decisions", "events", "nodes", "pools", "replicas")]
+    names = ("decisions", "events", "nodes", "pools", "pools/{pool}/decisions", "replicas")
+    assert sorted(paths) == [f"/api/v1/{name}" for name in names]
+
+
+def _kept(given: Given, minutes: int, desired: int, *, decided: bool) -> None:
+    """An evaluation of that minute in the store."""
+    assert given.seen is not None
+    newest = given.seen.plan.evaluations[POOL]
+    at = START + timedelta(minutes=minutes)
+    memory = replace(newest.view.memory, desired=3)
+    kept = replace(newest, at=at, view=replace(newest.view, memory=memory), desired=desired)
+    decisions = (ScalePool(POOL, 3, desired, kept.reasons),) if decided else ()
+    made = replace(given.seen.plan, decisions=decisions)
+    given.store.save(made, tick=minutes, term=given.store.take_term(), at=at, evaluations=[kept])
+
+
+def test_how_the_size_came_about(client: TestClient, given: Given) -> None:
+    given.tick()
+    (told,) = client.get("/api/v1/pools/llama/decisions").json()
+
+    assert (told["id"], told["current"], told["desired"], told["ready"], told["starting"]) == (None, 3, 3, 2, 1)
+    in_flight = told["signals"][0]
+    assert (in_flight["signal"], in_flight["known"], in_flight["load"], in_flight["wanted"]) == (
+        "in_flight",
+        "value",
+        2,
+        1,
+    )
+    assert [signal["known"] for signal in told["signals"][1:]] == ["unknown", "unknown"]
+    assert [step["code"] for step in told["steps"]] == ["BelowTarget", "AtFloor"]
+    assert told["flip"]["text"] == "with in flight and waiting at 14 instead of 2 it would have been 4"
+    assert told["evidence"] is None
+
+
+def test_evaluations_by_time_and_by_change(client: TestClient, given: Given) -> None:
+    given.tick()
+    for minutes, desired, decided in ((1, 5, True), (2, 3, False), (3, 4, True)):
+        _kept(given, minutes, desired, decided=decided)
+    path = "/api/v1/pools/llama/decisions"
+
+    assert [row["desired"] for row in client.get(path).json()] == [4, 3, 5]
+    assert [row["desired"] for row in client.get(f"{path}?changed=true").json()] == [4, 5]
+    at = (START + timedelta(minutes=2, seconds=30)).isoformat().replace("+00:00", "Z")
+    assert [row["desired"] for row in client.get(f"{path}?at={at}&limit=1").json()] == [3]
+    (row,) = client.get(f"{path}?limit=1&evidence=true").json()
+    assert load(json.dumps(row["evidence"])) == given.store.evaluations(pool=POOL, limit=1)[0].evaluation
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [("?at=yesterday", 422), ("?at=2026-01-05T12:00:00", 422), ("?limit=0", 422), ("?limit=201", 422)],
+)
+def test_what_is_no_time_or_limit_is_refused(client: TestClient, query: str, code: int) -> None:
+    assert client.get(f"/api/v1/pools/llama/decisions{query}").status_code == code
+
+
+def test_a_pool_that_is_not_there_is_404(client: TestClient) -> None:
+    answer = client.get("/api/v1/pools/nope/decisions")
+
+    assert (answer.status_code, answer.json()["detail"]) == (404, "there is no pool 'nope'; there is llama")
