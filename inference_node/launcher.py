@@ -32,6 +32,7 @@ from inference_node.events import (
 from inference_node.logfmt import log
 from inference_node.phases import Phase, PhaseLog
 from inference_node.poller import Poller, describe, lost
+from inference_node.resources import Resources
 from inference_node.server import StatusServer
 from inference_node.status import Status, as_json, exposition
 from inference_node.warmup import WarmUp
@@ -84,7 +85,7 @@ class Launcher:
             OSError: the launcher's port cannot be had, or the endpoints file cannot be written.
         """
         self._phases.enter(Phase.FETCHING)
-        scrape = exposition(self.status)
+        scrape = exposition(self.status, Resources(self._configuration.threads).read)
         routes = {
             "/status": ("application/json", lambda: json.dumps(as_json(self.status())).encode()),
             "/metrics": (CONTENT_TYPE_LATEST, scrape),

@@ -14,6 +14,7 @@ from inference_node.configuration import Configuration
 from inference_node.logfmt import timestamp
 from inference_node.phases import Phase, PhaseChange
 from inference_node.poller import Reading
+from inference_node.resources import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +47,18 @@ def as_json(status: Status) -> dict[str, object]:
     }
 
 
-def exposition(read_status: Callable[[], Status]) -> Callable[[], bytes]:
+def exposition(read_status: Callable[[], Status], read_usage: Callable[[], Usage]) -> Callable[[], bytes]:
     """A function that gives the answer of GET /metrics, in Prometheus's text format."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_StatusCollector(read_status))
+    registry.register(_StatusCollector(read_status, read_usage))
     return lambda: generate_latest(registry)
 
 
 class _StatusCollector(Collector):
     """Turns the status into samples at each scrape. What is unknown has no sample."""
 
-    def __init__(self, read_status: Callable[[], Status]) -> None:
-        self._read_status = read_status
+    def __init__(self, read_status: Callable[[], Status], read_usage: Callable[[], Usage]) -> None:
+        self._read_status, self._read_usage = read_status, read_usage
 
     def describe(self) -> list[Metric]:
         return []  # all names are known only with a status, and no other collector shares this registry
@@ -73,6 +74,7 @@ class _StatusCollector(Collector):
         stamp = None if seen is None else seen.timestamp()
         yield _gauge("last_token_timestamp_seconds", "When tokens were last seen to be made.", stamp)
         yield _gauge("engine_answering", "1 when the engine answered its last health check.", int(reading.answering))
+        yield from _usage_samples(self._read_usage())
 
 
 def _phase_samples(status: Status) -> Iterator[Metric]:
@@ -86,6 +88,20 @@ def _phase_samples(status: Status) -> Iterator[Metric]:
     for change in status.phases:
         since.add_metric([change.phase], change.at.timestamp())
     yield since
+
+
+def _usage_samples(usage: Usage) -> Iterator[Metric]:
+    yield _counter("cpu_seconds", "CPU time of the launcher and of all that it started.", usage.cpu_seconds)
+    yield _gauge("cpu_cores", "Cores that the engine can keep busy: threads, affinity and quota.", usage.cpu_cores)
+    text = "Memory in use: the container's without its idle file cache, or the processes' resident memory."
+    yield _gauge("memory_bytes", text, usage.memory_bytes)
+    yield _gauge(
+        "memory_limit_bytes",
+        "What it may grow to: the container's limit, or all of the machine's memory.",
+        usage.memory_limit_bytes,
+    )
+    text = "Share of the machine's memory that the kernel could not give to somebody else."
+    yield _gauge("host_memory_used_ratio", text, usage.host_memory_used_ratio)
 
 
 def _gauge(name: str, text: str, value: float | None) -> Metric:

@@ -3,46 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 
 from controller.core.decision import Memory
 from controller.core.errors import MetricsUnavailable, PermanentError, TransientError
 from controller.core.model import (
     Container,
     ContainerState,
-    PoolName,
-    PoolReadings,
     ProbeHistory,
     ProbeTarget,
-    Reading,
     Replica,
     ReplicaId,
     Snapshot,
 )
 from controller.core.planner import RUNTIME
 from controller.core.policy import HealthPolicy, PoolPolicy
-from controller.ports import Sample
+from controller.reconcile.answers import Answer, read
 from controller.reconcile.parts import Parts
+from controller.reconcile.queries import LAST_REQUEST, question, wanted_by
 
 METRICS = "metrics"  # in Snapshot.unknown: Prometheus gave no answer
-
-_SIGNALS = {
-    "gateway": 'sum by (pool) (stoker_edge_requests_in_flight{job="edge"})',
-    "replica": "sum by (pool, replica) (stoker:replica_requests_in_flight + stoker:replica_requests_waiting)",
-}
-_AGES = {
-    "gateway": 'min by (pool) (timestamp(stoker_edge_requests_in_flight{job="edge"}))',
-    "replica": "min by (pool, replica) (timestamp(stoker:replica_requests_in_flight))",
-}
-
-
-def _labelled(kind: str, expressions: Mapping[str, str]) -> list[str]:
-    return [f'label_replace({text}, "signal", "{kind}:{name}", "", "")' for name, text in expressions.items()]
-
-
-# One round trip for all signals, and for when each was measured (an instant query's own time is only that of asking).
-QUERY = " or ".join([*_labelled("value", _SIGNALS), *_labelled("time", _AGES)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +40,9 @@ class Observer:
     def __init__(self, parts: Parts, policies: Sequence[PoolPolicy]) -> None:
         self._parts = parts
         self._health = {policy.pool: policy.health for policy in policies}
+        self._wanted = {policy.pool: wanted_by(policy) for policy in policies}
+        names = {name for wanted in self._wanted.values() for name in wanted.signals}
+        self._question = question(names | {LAST_REQUEST})
         self._last_seen: tuple[Container, ...] | None = None
 
     def observe(self, tick: int) -> tuple[Snapshot, Sighting]:
@@ -70,12 +53,13 @@ class Observer:
                 empty world would take every replica out of nginx.
         """
         sighting = self._look()
-        readings, unknown = self._read()
+        answer, unknown = self._read()
         at = self._parts.clock.now()
         memory = self._parts.store.load()
         routed = self._parts.gateway.state().applied.replicas()
         replicas = tuple(_replica(container, sighting.probes, memory, routed) for container in sighting.containers)
-        return Snapshot(at, tick, replicas, memory.pools, readings, (*sighting.unknown, *unknown)), sighting
+        missing = (*sighting.unknown, *unknown)
+        return Snapshot(at, tick, replicas, memory.pools, answer.pools, missing, answer.gpus), sighting
 
     def _look(self) -> Sighting:
         unknown: tuple[str, ...] = ()
@@ -99,11 +83,11 @@ class Observer:
         interval, timeout = policy.probe_interval.total_seconds(), policy.probe_timeout.total_seconds()
         return ProbeTarget(container.replica, address, path, interval, timeout)
 
-    def _read(self) -> tuple[dict[PoolName, PoolReadings], tuple[str, ...]]:
+    def _read(self) -> tuple[Answer, tuple[str, ...]]:
         try:
-            return readings_from(self._parts.metrics.query(QUERY)), ()
+            return read(self._parts.metrics.query(self._question), self._wanted), ()
         except MetricsUnavailable:
-            return {}, (METRICS,)
+            return Answer(), (METRICS,)
 
 
 def _replica(
@@ -111,28 +95,3 @@ def _replica(
 ) -> Replica:
     name = container.replica
     return Replica(container, probes.get(name), memory.replicas.get(name), name in routed)
-
-
-def readings_from(samples: Sequence[Sample]) -> dict[PoolName, PoolReadings]:
-    """The answer to `QUERY`, by pool. A value without the time at which it was measured is left out: it is unknown."""
-    times = {_key(sample): sample.value for sample in samples if sample.labels.get("signal", "").startswith("time:")}
-    readings: dict[PoolName, PoolReadings] = {}
-    for sample in samples:
-        kind, _, signal = sample.labels.get("signal", "").partition(":")
-        measured = times.get(_key(sample))
-        if kind != "value" or measured is None:
-            continue
-        reading = Reading.of(sample.value, datetime.fromtimestamp(measured, tz=sample.at.tzinfo))
-        pool = PoolName(sample.labels.get("pool", ""))
-        known = readings.get(pool, PoolReadings())
-        if signal == "gateway":
-            readings[pool] = replace(known, gateway_in_flight=reading)
-        else:
-            replicas = {**known.replicas, ReplicaId(sample.labels.get("replica", "")): reading}
-            readings[pool] = replace(known, replicas=replicas)
-    return readings
-
-
-def _key(sample: Sample) -> tuple[str, str, str]:
-    labels = sample.labels
-    return labels.get("signal", "").partition(":")[2], labels.get("pool", ""), labels.get("replica", "")

@@ -20,6 +20,9 @@ from dataclasses import dataclass, field
 # Seconds. 0.3 and 0.5 are objectives; the last ones are long generations.
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
 MAX_SERIES = 2000  # pairs of pool and replica; whoever can reach the socket cannot fill the memory
+MAX_POOLS = 200  # they are never forgotten, as their replicas are
+
+NEW_S = 1.5  # whoever scrapes once a second sees a new count at 0, and no other scraper can take that from him
 
 _NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,127})?")  # empty: no pool was chosen, no replica was tried
 _CODE = re.compile(r"[1-5][0-9]{2}")
@@ -71,6 +74,33 @@ class Series:
     first_bytes: Histogram = field(default_factory=Histogram)
     retries: int = 0
     seen_at: float = 0.0
+    told_at: dict[str, float] = field(default_factory=dict)  # each code, first
+
+    def tell(self, now: float) -> Series:
+        """The sums for the page, on which a count is 0 while it is new.
+
+        Of a counter that begins at 1 nobody can tell that it rose: the first request and the first error would be lost.
+        """
+        for code in self.codes:
+            self.told_at.setdefault(code, now)
+        known = {code for code, at in self.told_at.items() if now - at >= NEW_S}
+        codes = {code: count if code in known else 0 for code, count in self.codes.items()}
+        return Series(codes, self.durations, self.first_bytes, self.retries) if known else Series(codes)
+
+
+@dataclass(slots=True)
+class Pool:
+    """What is known of a pool as a whole. 300 replicas have 300 times as many series."""
+
+    last_request: float = 0.0  # seconds since the epoch
+    durations: Histogram = field(default_factory=Histogram)
+    first_bytes: Histogram = field(default_factory=Histogram)
+    told_at: float | None = None
+
+    def tell(self, now: float) -> Pool:
+        """As `Series.tell`; the last request is no count, and told at once."""
+        self.told_at = now if self.told_at is None else self.told_at
+        return self if now - self.told_at >= NEW_S else Pool(self.last_request)
 
 
 class EdgeStats:
@@ -79,10 +109,14 @@ class EdgeStats:
     def __init__(self) -> None:
         self.lines = 0
         self.malformed = 0
+        self.pools: dict[str, Pool] = {}
         self._series: dict[tuple[str, str], Series] = {}
 
-    def take(self, datagram: bytes, now: float) -> None:
-        """Count one datagram; one that is malformed is counted as such. `now` is any clock in seconds."""
+    def take(self, datagram: bytes, now: float, wall: float) -> None:
+        """Count one datagram; one that is malformed is counted as such.
+
+        `now` is a clock in seconds that is never set, for `forget`; `wall` is the time since the epoch.
+        """
         self.lines += 1
         try:
             line = parse(datagram)
@@ -90,12 +124,15 @@ class EdgeStats:
         except MalformedLine:
             self.malformed += 1
             return
-        series.seen_at = now
+        pool = self.pools.get(line.pool) or self._add_pool(line.pool)
+        pool.last_request, series.seen_at = wall, now
         series.codes[line.code] = series.codes.get(line.code, 0) + 1
         series.durations.observe(line.duration_s)
+        pool.durations.observe(line.duration_s)
         series.retries += line.tries - 1
         if line.first_byte_s is not None:
             series.first_bytes.observe(line.first_byte_s)
+            pool.first_bytes.observe(line.first_byte_s)
 
     def forget(self, before: float) -> None:
         """Drop the series of replicas that were last seen before that time."""
@@ -105,6 +142,12 @@ class EdgeStats:
         """Pool, replica and sums, sorted by name."""
         for (pool, replica), series in sorted(self._series.items(), key=lambda item: item[0]):
             yield pool, replica, series
+
+    def _add_pool(self, name: str) -> Pool:
+        """Where there are too many, the one that was idle for the longest time goes."""
+        if len(self.pools) >= MAX_POOLS:
+            del self.pools[min(self.pools, key=lambda pool: self.pools[pool].last_request)]
+        return self.pools.setdefault(name, Pool())
 
     def _add(self, line: Line) -> Series:
         """The one place where a label value comes into being."""

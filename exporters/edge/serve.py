@@ -76,14 +76,15 @@ class EdgeExporter:
 
     def _receive(self) -> None:
         """Takes about 10 us a line, so that bursts wait in the kernel's buffer and not in ours."""
-        receive, take, clock, lock = self._socket.recv, self._stats.take, time.monotonic, self._lock
+        receive, take, lock = self._socket.recv, self._stats.take, self._lock
+        clock, wall = time.monotonic, time.time
         while not self._closing:
             try:
                 datagram = receive(4096)
             except BlockingIOError:  # SO_RCVTIMEO has passed
                 continue
             with lock:
-                take(datagram, clock())
+                take(datagram, clock(), wall())
 
 
 class _Page(Collector):
@@ -104,9 +105,10 @@ class _Page(Collector):
         yield from self._in_flight()
         yield from self._lost()
         with self._lock:  # held for about 40 us per replica
-            self._stats.forget(time.monotonic() - FORGET_AFTER_S)
-            families = [*_requests(self._stats), *_lines(self._stats)]
-        yield from families
+            now = time.monotonic()
+            self._stats.forget(now - FORGET_AFTER_S)
+            told = families(self._stats, now)
+        yield from told
 
     def _in_flight(self) -> Iterator[Metric]:
         """Absent when nginx does not answer: unknown is not zero."""
@@ -128,7 +130,12 @@ class _Page(Collector):
             yield CounterMetricFamily("stoker_edge_log_lines_lost", text, value=drops)
 
 
-def _requests(stats: EdgeStats) -> list[Metric]:
+def families(stats: EdgeStats, now: float) -> list[Metric]:
+    """All that the access log told; `now` is the clock of `EdgeStats.take`."""
+    return [*_requests(stats, now), *_pools(stats, now), *_lines(stats)]
+
+
+def _requests(stats: EdgeStats, now: float) -> list[Metric]:
     codes = CounterMetricFamily(
         "stoker_edge_requests", "Finished requests by the status the client got.", labels=(*_LABELS, "code")
     )
@@ -144,13 +151,34 @@ def _requests(stats: EdgeStats) -> list[Metric]:
         labels=_LABELS,
     )
     for pool, replica, series in stats.series():
-        names = (pool, replica)
+        names, series = (pool, replica), series.tell(now)
         for code, count in sorted(series.codes.items()):
             codes.add_metric((*names, code), count)
         retries.add_metric(names, series.retries)
         durations.add_metric(names, series.durations.cumulated(), series.durations.total)
         first_bytes.add_metric(names, series.first_bytes.cumulated(), series.first_bytes.total)
     return [codes, retries, durations, first_bytes]
+
+
+def _pools(stats: EdgeStats, now: float) -> list[Metric]:
+    last_requests = GaugeMetricFamily(
+        "stoker_edge_last_request_timestamp_seconds",
+        "When the newest line of the access log came, whatever its status: a pool without replicas is woken by it.",
+        labels=("pool",),
+    )
+    durations = HistogramMetricFamily(
+        "stoker_edge_pool_request_duration_seconds", "Request durations of all of a pool's replicas.", labels=("pool",)
+    )
+    first_bytes = HistogramMetricFamily(
+        "stoker_edge_pool_time_to_first_byte_seconds", "Times to first byte of all of them.", labels=("pool",)
+    )
+    for name, pool in sorted(stats.pools.items()):
+        if name:
+            told = pool.tell(now)
+            last_requests.add_metric((name,), told.last_request)
+            durations.add_metric((name,), told.durations.cumulated(), told.durations.total)
+            first_bytes.add_metric((name,), told.first_bytes.cumulated(), told.first_bytes.total)
+    return [last_requests, durations, first_bytes]
 
 
 def _lines(stats: EdgeStats) -> list[Metric]:

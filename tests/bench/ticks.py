@@ -30,7 +30,8 @@ def measure(replicas: int) -> dict[str, float]:
 
 def _measure(replicas: int, folder: Path) -> dict[str, float]:
     clock = FakeClock()
-    runtime, metrics = FakeRuntime(clock), FakeMetrics(clock)
+    runtime = FakeRuntime(clock)
+    metrics = FakeMetrics(clock, runtime)
     store = SqlStore(folder / "controller.db")
     pool = PoolName("llama")
     parts = Parts(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -17,8 +18,24 @@ from controller.core.model import (
     ProbeHistory,
     ProbeTarget,
     ReplicaId,
+    Signal,
 )
+from controller.core.policy import Measure
 from controller.ports import Clock, ReplicaSpec, Sample
+from controller.reconcile.queries import (
+    EDGE,
+    ENGINE,
+    GPU,
+    GPU_FREE,
+    GPU_FREE_AT,
+    IN_FLIGHT,
+    IN_FLIGHT_AT,
+    LAST_REQUEST,
+    LAUNCHER,
+    NUMBERS,
+    REPLICA_ERRORS,
+    REPLICA_REQUESTS,
+)
 
 
 @dataclass
@@ -166,27 +183,113 @@ class FakeProber:
         self._known = {}
 
 
-class FakeMetrics:
-    """See `MetricSource`: what the gateway and the replicas hold, as Prometheus would tell it."""
+_STATISTICS = ("mean", "p50", "p90", "p95", "p99")
+_MANY_REQUESTS = 100.0  # of a replica whose errors are set
+_POOL_NUMBERS = {"errors": Signal.ERRORS, "latency": Signal.LATENCY}
+_REPLICA_NUMBERS = {
+    "replica_in_flight": Signal.IN_FLIGHT,
+    "utilization_cpu": Signal.UTILIZATION,
+    "utilization_gpu": Signal.UTILIZATION,
+    "kv_cache": Signal.KV_CACHE,
+    "tokens": Signal.TOKENS,
+    REPLICA_ERRORS: Signal.ERRORS,
+    "memory_container": Signal.MEMORY,
+    "memory_gpu": Signal.MEMORY,
+    "memory_host": Signal.MEMORY,
+}
+_Numbers = Iterator[tuple[dict[str, str], float | None]]
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+
+class FakeMetrics:
+    """See `MetricSource`: what Prometheus would answer to a `question`, and nothing that was not asked.
+
+    What is not set is idle: the errors and the latency of every pool, and every signal of the replicas that are ready
+    in the runtime. What is set to None is unknown, as is a gateway or a last request that is not set. `age_s` is how
+    old everything is.
+    """
+
+    def __init__(self, clock: Clock, runtime: FakeRuntime | None = None) -> None:
+        self._clock, self._runtime = clock, runtime
         self.down = False
-        self.gateway: dict[PoolName, float] = {}
-        self.replicas: dict[tuple[PoolName, ReplicaId], float] = {}
         self.age_s = 1.0
+        self.gateway: dict[PoolName, float] = {}  # requests that it holds open
+        self.replicas: dict[tuple[PoolName, ReplicaId], float] = {}  # requests in flight and waiting
+        self.pool: dict[tuple[PoolName, Signal], float | None] = {}
+        self.replica: dict[tuple[PoolName, ReplicaId, Signal], float | None] = {}
+        self.last_request: dict[PoolName, datetime | None] = {}
+        self.gpus: dict[tuple[NodeName, str], float] = {}  # free bytes by node and UUID
 
     def query(self, promql: str) -> tuple[Sample, ...]:
         if self.down:
             raise MetricsUnavailable("Prometheus gave no answer")
+        asked = set(re.findall(r"stoker:\w+", promql))
+        found = [*self._direct(), *self._ages(), *self._recorded()]
         now = self._clock.now()
-        measured = now.timestamp() - self.age_s
-        samples = []
-        for pool, value in self.gateway.items():
-            samples.append(Sample({"signal": "value:gateway", "pool": pool}, value, now))
-            samples.append(Sample({"signal": "time:gateway", "pool": pool}, measured, now))
-        for (pool, replica), value in self.replicas.items():
-            labels = {"pool": pool, "replica": replica}
-            samples.append(Sample({"signal": "value:replica", **labels}, value, now))
-            samples.append(Sample({"signal": "time:replica", **labels}, measured, now))
-        return tuple(samples)
+        return tuple(
+            Sample(labels, value, now)
+            for labels, value in found
+            if value is not None and (labels.get("__name__", "") in asked or "signal" in labels)
+        )
+
+    def _direct(self) -> _Numbers:
+        measured = self._clock.now().timestamp() - self.age_s
+        for pool in self._pools():
+            yield {"signal": IN_FLIGHT, "pool": pool}, self.pool.get((pool, Signal.IN_FLIGHT), self.gateway.get(pool))
+            yield {"signal": IN_FLIGHT_AT, "pool": pool}, measured
+        for (node, uuid), free_bytes in self.gpus.items():
+            yield {"signal": GPU_FREE, "node": node, "UUID": uuid}, free_bytes / 1024**2
+            yield {"signal": GPU_FREE_AT, "node": node, "UUID": uuid}, measured
+
+    def _ages(self) -> _Numbers:
+        measured = self._clock.now().timestamp() - self.age_s
+        yield {"__name__": EDGE}, measured
+        for pool, replica in self._living():
+            for source in (ENGINE, LAUNCHER, GPU):
+                yield {"__name__": source, "pool": pool, "replica": replica}, measured
+
+    def _recorded(self) -> _Numbers:
+        for name, number in NUMBERS.items():
+            first, *others = number.series
+            for labels, value in self._number(name):
+                yield {"__name__": first, **labels}, value
+                for other in others:
+                    yield {"__name__": other, **labels}, 0.0
+                if name == REPLICA_ERRORS:
+                    yield {"__name__": REPLICA_REQUESTS, **labels}, _MANY_REQUESTS if value else 0.0
+
+    def _number(self, name: str) -> _Numbers:
+        """None is unknown."""
+        if name == LAST_REQUEST:
+            for pool, at in self.last_request.items():
+                yield {"pool": pool}, at.timestamp() if at else None
+        elif signal := _REPLICA_NUMBERS.get(name):
+            for pool, replica in self._living():
+                idle = self.replicas.get((pool, replica), 0.0) if signal is Signal.IN_FLIGHT else 0.0
+                yield {"pool": pool, "replica": replica}, self.replica.get((pool, replica, signal), idle)
+        else:
+            yield from self._of_pools(_POOL_NUMBERS[name])
+
+    def _of_pools(self, signal: Signal) -> _Numbers:
+        kinds: list[dict[str, str]] = [{}]
+        if signal is Signal.LATENCY:
+            kinds = [{"measure": measure.value, "statistic": name} for measure in Measure for name in _STATISTICS]
+        for pool in self._pools():
+            for kind in kinds:
+                yield {"pool": pool, **kind}, self.pool.get((pool, signal), 0.0)
+
+    def _pools(self) -> list[PoolName]:
+        set_for = [*self.gateway, *self.last_request, *(pool for pool, _ in self.pool)]
+        return sorted({*set_for, *(pool for pool, _ in self._living())})
+
+    def _living(self) -> list[tuple[PoolName, ReplicaId]]:
+        """Those that can be scraped: ready in the runtime, or told of by the test."""
+        told = {*self.replicas, *((pool, replica) for pool, replica, _ in self.replica)}
+        if self._runtime is not None:
+            entries = self._runtime.replicas.items()
+            told |= {(entry.container.pool, name) for name, entry in entries if self._ready(entry)}
+        return sorted(told)
+
+    def _ready(self, entry: FakeReplica) -> bool:
+        assert self._runtime is not None
+        running = entry.container.state is ContainerState.RUNNING
+        return running and not entry.hung and self._runtime.phase(entry) is LauncherPhase.READY

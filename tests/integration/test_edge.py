@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ LINE = (
     b'<190>Nov 23 01:52:30 stoker: {"pool":"smollm2","replica":"smollm2-1","status":"200","duration":0.4,'
     b'"header_times":"0.2","response_times":"0.4","tried":"127.0.0.1:9001","bytes":1}'
 )
+REQUESTS = "stoker_edge_requests_total"
 NOBODY = "http://127.0.0.1:9"
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -47,13 +49,10 @@ def value(samples: Samples, name: str, **labels: str) -> float | None:
 
 
 def scrape_after(port: int, lines: int) -> Samples:
-    """What the page says once so many lines have arrived."""
-
-    def enough() -> Samples | None:
-        samples = scrape(port)
-        return samples if value(samples, "stoker_edge_log_lines_total") == lines else None
-
-    return wait_for(enough, 10, f"{lines} lines") or {}
+    """What the page says once so many lines have arrived, and no count is new any more."""
+    wait_for(lambda: value(scrape(port), "stoker_edge_log_lines_total") == lines, 10, f"{lines} lines")
+    wait_for(lambda: all(count for (name, _), count in scrape(port).items() if name == REQUESTS), 10, "the counts")
+    return scrape(port)
 
 
 @contextmanager
@@ -67,10 +66,12 @@ def exporter_for(port: int, log_port: int, status: str) -> Iterator[EdgeExporter
 
 def test_lines_become_metrics() -> None:
     port, log_port = free_port(), free_port(socket.SOCK_DGRAM)
+    began = time.time()
     with exporter_for(port, log_port, NOBODY), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for datagram in (LINE, LINE, b"nonsense"):
             sender.sendto(datagram, ("127.0.0.1", log_port))
         samples = scrape_after(port, lines=3)
+    ended = time.time()
 
     both = {"pool": "smollm2", "replica": "smollm2-1"}
     assert value(samples, "stoker_edge_requests_total", **both, code="200") == 2
@@ -79,9 +80,12 @@ def test_lines_become_metrics() -> None:
     assert value(samples, "stoker_edge_request_duration_seconds_sum", **both) == pytest.approx(0.8)
     assert value(samples, "stoker_edge_time_to_first_byte_seconds_bucket", **both, le="0.2") == 2
     assert value(samples, "stoker_edge_time_to_first_byte_seconds_count", **both) == 2
+    assert value(samples, "stoker_edge_pool_request_duration_seconds_bucket", pool="smollm2", le="0.5") == 2
+    assert value(samples, "stoker_edge_pool_time_to_first_byte_seconds_count", pool="smollm2") == 2
     assert value(samples, "stoker_edge_retries_total", **both) == 0
     assert value(samples, "stoker_edge_log_lines_malformed_total") == 1
     assert value(samples, "stoker_edge_log_lines_lost_total") == 0
+    assert began <= (value(samples, "stoker_edge_last_request_timestamp_seconds", pool="smollm2") or 0) <= ended
 
 
 def test_what_is_in_flight_is_unknown_without_nginx() -> None:

@@ -58,12 +58,19 @@ class Replica:
         return int(json.loads(self._endpoints_file.read_text())[which]["port"])
 
     def status(self) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self._get("/status"))
+        return answer
+
+    def sample(self, name: str) -> float:
+        lines = self._get("/metrics").decode().splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(f"stoker_launcher_{name} "))
+
+    def _get(self, path: str) -> bytes:
         connection = http.client.HTTPConnection("127.0.0.1", self.port("launcher"), timeout=5)
         try:
-            connection.request("GET", "/status")
+            connection.request("GET", path)
             with connection.getresponse() as response:
-                answer: dict[str, Any] = json.loads(response.read())
-            return answer
+                return response.read()
         finally:
             connection.close()
 
@@ -136,6 +143,7 @@ def test_it_is_ready_after_one_token_and_streams_move_the_count(replica: Replica
     assert [change["phase"] for change in replica.status()["phases"]] == ["fetching", "loading", "warming", "ready"]
     wait_for(lambda: replica.status()["tokens_total"] == 1, 20, "the token of the warm-up is counted")
 
+    cpu_before_s = replica.sample("cpu_seconds_total")
     stream = Stream(replica.port("engine"), tokens=250)
     counts = {1}
 
@@ -150,6 +158,11 @@ def test_it_is_ready_after_one_token_and_streams_move_the_count(replica: Replica
     assert stream.ended
     wait_for(lambda: replica.status()["tokens_total"] == 251, 20, "every token is counted once")
     assert replica.status()["in_flight"] == 0
+    assert replica.sample("cpu_seconds_total") > cpu_before_s + 0.1, "the engine's time counts, not only the launcher's"
+    assert replica.sample("memory_bytes") > CHECKPOINT.stat().st_size / 2, (
+        "the weights are mapped, and most of them are in use"
+    )
+    assert replica.sample("cpu_cores") == 1
     replica.process.terminate()
     assert replica.exit_code() == 0
 

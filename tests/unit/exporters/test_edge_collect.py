@@ -6,7 +6,18 @@ import json
 
 import pytest
 
-from exporters.edge.collect import BOUNDS, MAX_SERIES, EdgeStats, Line, MalformedLine, in_flight, parse
+from exporters.edge.collect import (
+    BOUNDS,
+    MAX_POOLS,
+    MAX_SERIES,
+    NEW_S,
+    EdgeStats,
+    Line,
+    MalformedLine,
+    Pool,
+    in_flight,
+    parse,
+)
 
 HEADER = b"<190>Nov 23 01:52:30 stoker: "
 
@@ -98,8 +109,8 @@ def test_parse_refuses(datagram: bytes) -> None:
 def test_an_impossible_name_makes_no_series(name: str) -> None:
     stats = EdgeStats()
 
-    stats.take(line(replica=name), now=1)
-    stats.take(line(pool=name), now=1)
+    stats.take(line(replica=name), now=1, wall=0)
+    stats.take(line(pool=name), now=1, wall=0)
 
     assert (stats.lines, stats.malformed, list(stats.series())) == (2, 2, [])
 
@@ -107,7 +118,7 @@ def test_an_impossible_name_makes_no_series(name: str) -> None:
 def test_counts_by_code_and_bucket() -> None:
     stats = EdgeStats()
     for status, duration in (("200", 0.3), ("200", 0.31), ("503", 400)):
-        stats.take(line(status=status, duration=duration, header_times="-", response_times="0.1, 0.2"), now=1)
+        stats.take(line(status=status, duration=duration, header_times="-", response_times="0.1, 0.2"), now=1, wall=0)
 
     [(pool, replica, series)] = stats.series()
 
@@ -125,19 +136,71 @@ def test_the_objectives_are_bucket_edges() -> None:
 
 def test_a_replica_of_long_ago_vanishes() -> None:
     stats = EdgeStats()
-    stats.take(line(replica="old"), now=100)
-    stats.take(line(replica="new"), now=200)
+    stats.take(line(replica="old"), now=100, wall=0)
+    stats.take(line(replica="new"), now=200, wall=0)
 
     stats.forget(before=150)
 
     assert [replica for _, replica, _ in stats.series()] == ["new"]
 
 
+def test_what_is_new_is_told_as_zero_for_a_while() -> None:
+    stats = EdgeStats()
+    stats.take(line(), now=1, wall=0)
+    stats.take(line(), now=1, wall=0)
+
+    def told(now: float) -> tuple[dict[str, int], float, float]:
+        [(_, _, series)] = stats.series()
+        page = series.tell(now)
+        return page.codes, page.durations.cumulated()[-1][1], page.first_bytes.total
+
+    for now in (5, 5 + NEW_S / 2):
+        assert told(now) == ({"200": 0}, 0, 0), "it counts from when it was first told"
+    assert told(5 + NEW_S) == ({"200": 2}, 2, pytest.approx(0.624))
+    stats.take(line(status="500"), now=7, wall=0)
+    assert told(8)[:2] == ({"200": 2, "500": 0}, 3)
+    assert told(8 + NEW_S)[:2] == ({"200": 2, "500": 1}, 3)
+
+
+def test_a_pool_outlives_its_replicas_and_counts_whatever_came_of_a_request() -> None:
+    stats = EdgeStats()
+    stats.take(line(pool="a"), now=1, wall=1000)
+    stats.take(line(pool="a", replica="", status="503"), now=2, wall=1001)
+    stats.take(line(pool="b"), now=2, wall=1002)
+    stats.take(b"nonsense", now=4, wall=1004)
+
+    stats.forget(before=100)
+
+    assert list(stats.series()) == []
+    assert {name: pool.last_request for name, pool in stats.pools.items()} == {"a": 1001, "b": 1002}
+    assert stats.pools["a"].durations.cumulated()[-1] == ("+Inf", 2)
+    assert stats.pools["a"].first_bytes.cumulated()[-1] == ("+Inf", 1), "nginx answered the other one itself"
+
+
+def test_the_last_request_of_a_new_pool_is_told_before_its_counts() -> None:
+    stats = EdgeStats()
+    stats.take(line(), now=1, wall=1000)
+    pool = stats.pools["smollm2"]
+
+    assert pool.tell(5) == Pool(1000)
+    assert pool.tell(5 + NEW_S).durations.total == 0.512
+
+
+def test_of_too_many_pools_the_one_idle_for_longest_is_forgotten() -> None:
+    stats = EdgeStats()
+    for number in range(MAX_POOLS):
+        stats.take(line(pool=f"p{number}"), now=1, wall=number)
+    stats.take(line(pool="p0"), now=1, wall=MAX_POOLS)
+    stats.take(line(pool="new"), now=1, wall=MAX_POOLS + 1)
+
+    assert set(stats.pools) == {f"p{number}" for number in range(MAX_POOLS) if number != 1} | {"new"}
+
+
 def test_the_number_of_series_is_bounded() -> None:
     stats = EdgeStats()
     for number in range(MAX_SERIES + 5):
-        stats.take(line(replica=f"r{number}"), now=1)
-    stats.take(line(replica="r0"), now=1)
+        stats.take(line(replica=f"r{number}"), now=1, wall=0)
+    stats.take(line(replica="r0"), now=1, wall=0)
 
     assert (len(list(stats.series())), stats.malformed) == (MAX_SERIES, 5)
 

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from inference_node.configuration import from_environment
 from inference_node.phases import Phase, PhaseChange
 from inference_node.poller import Reading
+from inference_node.resources import Usage
 from inference_node.status import Status, as_json, exposition
 
 AT = datetime(2026, 1, 5, 12, 0, 0, 250000, tzinfo=UTC)
@@ -26,14 +27,15 @@ CONFIGURATION = from_environment(
         "STOKER_DRAIN_TIMEOUT_S": "30",
     }
 )
+NOTHING = Usage()
 
 
 def status(reading: Reading, detail: str = "") -> Status:
     return Status(CONFIGURATION, Phase.READY, (PhaseChange(Phase.READY, AT),), reading, detail)
 
 
-def samples(reading: Reading) -> dict[tuple[str, str], float]:
-    text = exposition(lambda: status(reading))().decode()
+def samples(reading: Reading, usage: Usage = NOTHING) -> dict[tuple[str, str], float]:
+    text = exposition(lambda: status(reading), lambda: usage)().decode()
     families = text_string_to_metric_families(text)
     return {(s.name, s.labels.get("phase", "")): s.value for family in families for s in family.samples}
 
@@ -63,7 +65,7 @@ def test_unknown_is_null() -> None:
 
 
 def test_the_samples() -> None:
-    found = samples(Reading(True, 1, 2, 3, AT))
+    found = samples(Reading(True, 1, 2, 3, AT), Usage(4.5, 2.0, 600, 1000, 0.25))
 
     assert found["stoker_launcher_phase", "ready"] == 1
     assert found["stoker_launcher_phase", "draining"] == 0
@@ -74,6 +76,11 @@ def test_the_samples() -> None:
         "stoker_launcher_tokens_total": 3,
         "stoker_launcher_last_token_timestamp_seconds": AT.timestamp(),
         "stoker_launcher_engine_answering": 1,
+        "stoker_launcher_cpu_seconds_total": 4.5,
+        "stoker_launcher_cpu_cores": 2,
+        "stoker_launcher_memory_bytes": 600,
+        "stoker_launcher_memory_limit_bytes": 1000,
+        "stoker_launcher_host_memory_used_ratio": 0.25,
     }
 
 
