@@ -42,7 +42,10 @@ def _of_replica(known: ReplicaMemory, at: datetime) -> ReplicaMemory:
 
 def _of_pool(known: PoolMemory, at: datetime) -> PoolMemory:
     single = (known.last_start_failure_at, known.history_since, known.last_recycle_at, known.zero_since)
+    if known.shadow is not None:
+        known = replace(known, shadow=replace(known.shadow, memory=_of_pool(known.shadow.memory, at)))
     newest = [history[-1].at for history in (known.recommended, known.counts) if history]
+    newest += [time for time, _ in known.demand[-1:]]
     if max((*(time for time in single if time), *newest, *known.over_since.values()), default=at) <= at:
         return known
     return replace(

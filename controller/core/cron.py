@@ -14,7 +14,7 @@ _LONGEST = timedelta(days=31)
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """The five fields of crontab(5), as sets of numbers; Sunday is 0. `any_day`, `any_weekday`: the field is `*`."""
+    """The five fields of crontab(5), as sets of numbers; Sunday is 0. `any_day`, `any_weekday`: it begins with `*`."""
 
     minutes: frozenset[int]
     hours: frozenset[int]
@@ -36,7 +36,7 @@ class Cron:
             raise ValueError(f"{text!r} has {len(parts)} fields; write minute, hour, day of month, month, day of week")
         sets = [_field(part, *known) for part, known in zip(parts, _FIELDS, strict=True)]
         weekdays = frozenset(day % 7 for day in sets[4])
-        return Cron(sets[0], sets[1], sets[2], sets[3], weekdays, parts[2] == "*", parts[4] == "*")
+        return Cron(sets[0], sets[1], sets[2], sets[3], weekdays, parts[2][0] == "*", parts[4][0] == "*")
 
     def on(self, day: datetime) -> bool:
         """Whether it fires on that date. As crontab(5): where both day fields are given, either will do."""

@@ -127,8 +127,8 @@ def survivors(step: Step, context: Context) -> Step:
     for vote in context.votes:
         if step.replicas >= context.desired or vote.load is None or not step.replicas:
             continue
-        most = context.desired if vote.signal is not Signal.UTILIZATION else most_for_utilization(context)
-        enough = min(ceil(vote.load / vote.target), most)
+        most = most_for_utilization(context) if vote.signal is Signal.UTILIZATION else context.desired
+        enough = min(ceil(vote.load / vote.target), most, context.desired)
         each = vote.load / step.replicas
         told = f"{name(vote.signal)} {amount(vote.signal, each)}, target {amount(vote.signal, vote.target)}"
         text = f"{step.replicas} would each have {told}"
@@ -146,7 +146,9 @@ def most_for_utilization(context: Context) -> int:
     ]
     if not others:
         return max(len(context.moment.view.ready) + 1, context.desired)
-    return min(max(*others, context.policy.floor), context.policy.ceiling) + 1
+    asked = max(*others, context.policy.floor)
+    # Those that hold a count which is still to come hold what utilisation has asked for already.
+    return asked if asked == context.desired and context.moment.view.pending else asked + 1
 
 
 def hold_unknown(step: Step, context: Context) -> Step:
@@ -181,7 +183,7 @@ def _last_request(context: Context) -> datetime | None:
     """When the newest request came. Where the gateway is known and has had none, none since this controller began."""
     reading = context.moment.fresh(context.moment.view.readings.last_request)
     if reading.known is not Known.UNKNOWN:
-        return datetime.fromtimestamp(reading.value, tz=context.now.tzinfo)
+        return datetime.fromtimestamp(min(reading.value, context.now.timestamp()), tz=context.now.tzinfo)
     known = context.moment.fresh(context.moment.view.readings.pool.get(Signal.IN_FLIGHT, UNKNOWN))
     return context.memory.history_since if known.known is not Known.UNKNOWN and context.desired else None
 

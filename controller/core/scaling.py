@@ -47,7 +47,7 @@ def decide_scale(
     """
     context = _watch(view, policy, now)
     step = Step(view.memory.desired)
-    for signal_step in (strongest, alone, foreseen, pending, limits.schedule, limits.bounds):
+    for signal_step in (strongest, alone, idle, foreseen, pending, limits.schedule, limits.bounds):
         step = signal_step(step, context)
     context = replace(context, memory=_recommend(context, step.replicas))
     for limit in AFTER_SIGNALS:
@@ -88,34 +88,40 @@ def alone(step: Step, context: Context) -> Step:
     return step.then(min(step.replicas, most), ReasonCode.UTILIZATION_ALONE, text, most=most)
 
 
+def idle(step: Step, context: Context) -> Step:
+    """With a floor of 0: where nothing is in flight the last one is not needed, whatever else it is busy with."""
+    nothing = any(vote.signal is Signal.IN_FLIGHT and vote.known is Known.IDLE for vote in context.votes)
+    if context.policy.floor or step.replicas != 1 or not nothing:
+        return step
+    return step.then(0, ReasonCode.BELOW_TARGET, "nothing is in flight, and what else it is busy with is no request")
+
+
 def foreseen(step: Step, context: Context) -> Step:
     """What the trend of the requests in flight will need once a replica that starts now is ready. Never fewer."""
-    cold_start_s = context.memory.cold_start_s
-    if not context.policy.forecast.enabled or cold_start_s is None:
-        return step
-    demand = forecast.ahead(context.memory.demand, context.now, cold_start_s)
-    if demand is None:
-        return step
-    target = context.policy.in_flight.target
-    needed = max(step.replicas, ceil(demand / target))
+    demand, cold_start_s = _trend(context), context.memory.cold_start_s or 0.0
     text = f"at this rate {demand:.1f} will be in flight {cold_start_s:.0f} s on, when a new replica would be ready"
     numbers = {"forecast": round(demand, 3), "cold_start_s": round(cold_start_s, 3)}
-    return step.then(needed, ReasonCode.FORECAST, text, **numbers)
+    needed = ceil(demand / context.policy.in_flight.target)
+    return step.then(max(step.replicas, needed), ReasonCode.FORECAST, text, **numbers)
+
+
+def _trend(context: Context) -> float:
+    """The demand one cold start ahead; 0 where no forecast is wanted or possible."""
+    cold_start_s = context.memory.cold_start_s
+    if not context.policy.forecast.enabled or cold_start_s is None:
+        return 0.0
+    return forecast.ahead(context.memory.demand, context.now, cold_start_s) or 0.0
 
 
 def pending(step: Step, context: Context) -> Step:
     """Replicas that are still to come count: nothing new while they cover the need."""
     guarded = [vote.wanted for vote in context.votes if vote.wanted is not None]
     coming = context.moment.view.pending
-    if not coming or step.replicas <= context.desired or not guarded or _foreseen(step):
+    if not coming or step.replicas <= context.desired or not guarded:
         return step
-    enough = max(*guarded, context.desired)
+    enough = max(*guarded, context.desired, ceil(_trend(context) / context.policy.in_flight.target))
     text = f"{coming} more are still to come, and with them {enough} will do"
     return step.then(min(step.replicas, enough), ReasonCode.PENDING, text, pending=coming)
-
-
-def _foreseen(step: Step) -> bool:
-    return bool(step.moves) and step.moves[-1].reason.code is ReasonCode.FORECAST
 
 
 def paused(step: Step, context: Context) -> Step:
@@ -129,7 +135,8 @@ def _watch(view: PoolView, policy: ScalingPolicy, now: datetime) -> Context:
     since = thresholds.watch(view.memory.over_since, thresholds.crossed_by(moment), now)
     moment = replace(moment, over=thresholds.long_enough(since, thresholds.durations_of(moment), now))
     begins = view.memory.history_since is None
-    until = now + policy.panic.hold if begins or thresholds.PANIC in moment.over else view.memory.panic_until
+    until, held = view.memory.panic_until, now + policy.panic.hold
+    until = held if begins or thresholds.PANIC in moment.over else until and min(until, held)
     votes = votes_of(moment)
     memory = replace(view.memory, over_since=since, panic_until=until, history_since=view.memory.history_since or now)
     demand = next((vote.load for vote in votes if vote.signal is Signal.IN_FLIGHT and vote.load is not None), None)

@@ -12,9 +12,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from controller.core.evaluation import Evaluation, Flip
-from controller.core.model import UNKNOWN, Known, PoolReadings, Reading, ReplicaId, Signal
+from controller.core.model import Known, PoolReadings, Reading, ReplicaId, Signal
 from controller.core.scaling import decide_scale
-from controller.core.votes import Vote
+from controller.core.votes import Moment, Vote
 
 _ROUNDS = 20
 _RATIOS = (Signal.UTILIZATION, Signal.KV_CACHE)
@@ -38,13 +38,15 @@ def what_if(evaluation: Evaluation, signal: Signal, value: float) -> Evaluation:
     return decide_scale(view, evaluation.policy, evaluation.at, evaluation.mode)[0]
 
 
-def value_of(vote: Vote) -> float | None:
-    """The number of a vote that `what_if` replaces."""
-    return vote.load if vote.signal is Signal.IN_FLIGHT else vote.value
+def value_of(vote: Vote, ready: int) -> float | None:
+    """The number of a vote that `what_if` replaces. Nothing is counted for replicas that do not tell."""
+    if vote.signal is not Signal.IN_FLIGHT or vote.value is None:
+        return vote.value
+    return round(vote.value * max(ready, 1), 9)
 
 
 def _flips(evaluation: Evaluation, vote: Vote) -> list[tuple[float, Flip]]:
-    value = value_of(vote)
+    value = value_of(vote, len(evaluation.view.ready))
     if vote.known is Known.UNKNOWN or value is None:
         return []
     whole = vote.target * (max(evaluation.current, 1) if vote.signal is Signal.IN_FLIGHT else 1)
@@ -75,7 +77,11 @@ def _edge(evaluation: Evaluation, signal: Signal, start: float, end: float) -> F
             same = middle
         else:
             other = middle
-    needed = _rounded(other, up=end > start, whole=signal is Signal.IN_FLIGHT)
+    whole, up = signal is Signal.IN_FLIGHT, end > start
+    needed, nearer = _rounded(other, up=up, whole=whole), _rounded(other, up=not up, whole=whole)
+    between = min(start, needed) < nearer < max(start, needed)
+    if between and what_if(evaluation, signal, nearer).desired != evaluation.desired:
+        needed = nearer  # the edge itself, which the bisection only comes close to
     return Flip(signal, start, needed, what_if(evaluation, signal, needed).desired)
 
 
@@ -88,24 +94,26 @@ def _rounded(value: float, *, up: bool, whole: bool) -> float:
 
 def _with(evaluation: Evaluation, signal: Signal, value: float) -> PoolReadings:
     """The readings with another value, measured when the old one was, or now where there was none."""
-    readings, ready, now = evaluation.view.readings, evaluation.view.ready, evaluation.at
-    pool, replicas = dict(readings.pool), dict(readings.replicas)
-    if signal in pool or signal is Signal.LATENCY or (signal is Signal.IN_FLIGHT and signal not in replicas):
-        pool[signal] = _measured(value, pool.get(signal, UNKNOWN), now)
-    if signal in replicas or signal not in pool:
+    moment, now = Moment(evaluation.view, evaluation.policy, evaluation.at), evaluation.at
+    readings, ready = evaluation.view.readings, evaluation.view.ready
+    pool, replicas, whole = dict(readings.pool), dict(readings.replicas), moment.pool(signal)
+    each = dict(zip(ready, moment.replicas(signal), strict=True))
+    told = any(reading.known is not Known.UNKNOWN for reading in each.values())
+    of_pool = whole.known is not Known.UNKNOWN or (signal is Signal.IN_FLIGHT and not told)
+    if signal is Signal.LATENCY or of_pool:
+        pool[signal] = _measured(value, whole, now)
+    if told or not of_pool:
         mean = value / max(len(ready), 1) if signal is Signal.IN_FLIGHT else value
-        replicas[signal] = _scaled(replicas.get(signal, {}), ready, mean, now)
+        replicas[signal] = _scaled(each, mean, now)
     return PoolReadings(pool, replicas, readings.last_request)
 
 
-def _scaled(
-    before: Mapping[ReplicaId, Reading], ready: tuple[ReplicaId, ...], mean: float, now: datetime
-) -> dict[ReplicaId, Reading]:
+def _scaled(before: Mapping[ReplicaId, Reading], mean: float, now: datetime) -> dict[ReplicaId, Reading]:
     """Each in proportion, so that their mean is as given; all alike where there was nothing to scale."""
-    known = {name: reading for name in ready if (reading := before.get(name)) and reading.known is not Known.UNKNOWN}
+    known = {name: reading for name, reading in before.items() if reading.known is not Known.UNKNOWN}
     usual = sum(reading.value for reading in known.values()) / len(known) if known else 0.0
     if usual <= 0:
-        return {name: _measured(mean, before.get(name, UNKNOWN), now) for name in known or ready}
+        return {name: _measured(mean, reading, now) for name, reading in (known or before).items()}
     return {name: _measured(reading.value * mean / usual, reading, now) for name, reading in known.items()}
 
 

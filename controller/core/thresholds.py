@@ -37,7 +37,8 @@ def crossed_by(moment: Moment) -> list[str]:
         busy = [reading.value for reading in moment.replicas(Signal.UTILIZATION) if reading.known is not Known.UNKNOWN]
         if busy and sum(busy) / len(busy) > policy.utilization.threshold:
             found.append(Signal.UTILIZATION.value)
-    if _in_flight(moment) >= policy.panic.factor * policy.in_flight.target * max(len(moment.view.ready), 1):
+    far = policy.panic.factor * policy.in_flight.target * max(len(moment.view.ready), 1)
+    if policy.in_flight.enabled and _in_flight(moment) >= far:
         found.append(PANIC)
     if policy.memory.enabled:
         found += _replicas_above(moment, Signal.MEMORY, policy.memory.threshold)

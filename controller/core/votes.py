@@ -184,6 +184,7 @@ def _busy(in_flight: Vote | None) -> bool:
 def _one_more(vote: Vote, moment: Moment) -> Vote:
     """Than are desired; those of them that are still to come are to come first."""
     view = moment.view
-    wanted = max(vote.wanted or 0, view.memory.desired if view.pending else view.memory.desired + 1)
+    more = view.memory.desired if view.pending else view.memory.desired + 1
+    wanted, unguarded = max(vote.wanted or 0, more), max(vote.unguarded or 0, more)
     load = vote.load if vote.load is not None else (vote.value or 0.0) * len(view.ready)
-    return Vote(vote.signal, vote.known, vote.target, vote.value, load, vote.age_s, wanted, max(wanted, vote.unguarded or 0))
+    return Vote(vote.signal, vote.known, vote.target, vote.value, load, vote.age_s, wanted, unguarded)

@@ -50,7 +50,7 @@ class ControllerSettings(Section):
 
     host: str = "127.0.0.1"
     tick_interval: Duration = timedelta(seconds=2)
-    scrape_interval: Duration = timedelta(seconds=1)
+    scrape_interval: Duration = Field(default=timedelta(seconds=1), le=timedelta(seconds=5))  # rules look 10 s back
 
     @property
     def reach(self) -> str:

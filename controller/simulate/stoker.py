@@ -186,7 +186,7 @@ def _readings(numbers: Numbers | None, policy: ScalingPolicy) -> PoolReadings:
     names = [(ReplicaId(name), usage) for name, usage in numbers.of_replica.items()]
     pool = {
         Signal.IN_FLIGHT: Reading.of(numbers.in_flight, at),
-        Signal.LATENCY: Reading.of(_latency(numbers, policy), at),
+        Signal.LATENCY: _latency(numbers, policy, at),
         Signal.ERRORS: Reading.of(numbers.error_share, at),
     }
     replicas = {
@@ -201,6 +201,10 @@ def _readings(numbers: Numbers | None, policy: ScalingPolicy) -> PoolReadings:
     return PoolReadings(pool, replicas, newest)
 
 
-def _latency(numbers: Numbers, policy: ScalingPolicy) -> float:
+def _latency(numbers: Numbers, policy: ScalingPolicy, at: datetime) -> Reading:
+    """As the recording rules have it: idle with nothing in flight, unknown where nothing of it has ended yet."""
     known: Latency = numbers.first_byte if policy.latency.measure is Measure.FIRST_BYTE else numbers.duration
-    return known.mean() if policy.latency.quantile is None else known.quantile(policy.latency.quantile)
+    if not known.count and numbers.in_flight:
+        return UNKNOWN
+    quantile = policy.latency.quantile
+    return Reading.of(known.mean() if quantile is None else known.quantile(quantile), at)

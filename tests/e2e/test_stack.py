@@ -44,7 +44,17 @@ def engine(docker_host: str) -> Iterator[docker.DockerClient]:
 
 
 def three_ready(stack: Stack) -> list[str]:
-    return wait_for(lambda: found if len(found := stack.ready()) == 3 else None, HEAL_S, "three ready replicas")
+    try:
+        return wait_for(lambda: found if len(found := stack.ready()) == 3 else None, HEAL_S, "three ready replicas")
+    except AssertionError as error:
+        told = stack.stoker("status").stdout + stack.stoker("why", "smollm2").stdout
+        raise AssertionError(f"{error}; the stack says:\n{told}") from error
+
+
+def same(stack: Stack, names: list[str]) -> bool:
+    """Whether these still serve, each once. Load may have brought others besides."""
+    found = [item["replica"] for item in stack.replicas() if item["state"] == "ready" and item["routed"]]
+    return len(found) == len(set(found)) and set(names) <= set(found)
 
 
 def codes(stack: Stack, kind: str, replica: str) -> list[str]:
@@ -169,23 +179,25 @@ def test_the_controller_dies_and_users_notice_nothing(stack: Stack) -> None:
         wait_for(lambda: load.done() >= 6, HEAL_S, "load")
         old = stack.process("controller.main")
         old.send_signal(signal.SIGKILL)
-        wait_for(lambda: not old.is_running() and stack.ready() == names, HEAL_S, "a new controller")
+        wait_for(lambda: not old.is_running() and same(stack, names), HEAL_S, "a new controller")
         before = load.done()
         wait_for(lambda: load.done() >= before + 6, HEAL_S, "more load")
 
     assert (load.record.failed, load.record.cut) == ([], [])
-    assert [item["replica"] for item in stack.replicas()] == names, "adopted, none started twice"
+    assert same(stack, names), "adopted, none started twice"
 
 
 def test_prometheus_dies_and_comes_back(stack: Stack) -> None:
     names = three_ready(stack)
     with Load(stack, 4) as load:
-        stack.process("prometheus --config.file").send_signal(signal.SIGKILL)
-        wait_for(lambda: _lost(stack, "metrics"), HEAL_S, "the controller to notice")
-        wait_for(lambda: _back(stack, "metrics"), HEAL_S, "Prometheus to be back")
+        old = stack.process("prometheus --config.file")
+        old.send_signal(signal.SIGKILL)
+        # Where it is back between two ticks the controller has missed nothing, and says nothing.
+        wait_for(lambda: not old.is_running() and _prometheus(stack, "up"), HEAL_S, "a new Prometheus")
+        wait_for(lambda: _back(stack, "metrics") and _knows_its_load(stack), HEAL_S, "the controller to read it")
 
     assert (load.record.failed, load.record.cut) == ([], [])
-    assert stack.ready() == names
+    assert same(stack, names)
 
 
 def test_nginx_dies_and_requests_fail_only_while_it_is_down(stack: Stack) -> None:
@@ -205,7 +217,7 @@ def test_nginx_dies_and_requests_fail_only_while_it_is_down(stack: Stack) -> Non
 
     assert broken > 0, "it was really down"
     assert (after.record.failed, after.record.cut) == ([], [])
-    assert stack.ready() == names
+    assert same(stack, names)
 
 
 def test_a_master_of_nginx_dies_alone_and_its_workers_serve_on(stack: Stack) -> None:
@@ -219,7 +231,7 @@ def test_a_master_of_nginx_dies_alone_and_its_workers_serve_on(stack: Stack) -> 
         wait_for(lambda: load.done() >= done + 12, HEAL_S, "answers again")
 
     assert load.record.cut == [], "streams go on in the old workers"
-    assert stack.ready() == names
+    assert same(stack, names)
 
 
 def test_the_docker_engine_dies_and_users_notice_nothing(stack: Stack, own_engine: OwnEngine | None) -> None:
@@ -241,7 +253,7 @@ def test_the_docker_engine_dies_and_users_notice_nothing(stack: Stack, own_engin
         wait_for(lambda: load.done() >= before + 8, HEAL_S, "more answers")
 
     assert (load.record.failed, load.record.cut) == ([], [])
-    assert stack.ready() == names, "none was replaced for it"
+    assert same(stack, names), "none was replaced for it"
 
 
 def test_the_page_shows_it_all_and_refreshes_itself(stack: Stack, tmp_path: Path) -> None:
@@ -285,18 +297,22 @@ def _prometheus(stack: Stack, query: str) -> list[dict[str, list[str]]]:
     import urllib.request
 
     url = f"http://127.0.0.1:{stack.port('prometheus')}/api/v1/query?query={urllib.parse.quote(query, safe='+')}"
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        found: list[dict[str, list[str]]] = json.load(answer)["data"]["result"]
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            found: list[dict[str, list[str]]] = json.load(answer)["data"]["result"]
+    except OSError:
+        return []
     return found
+
+
+def _knows_its_load(stack: Stack) -> bool:
+    (pool,) = stack.api("/api/v1/pools")
+    return all(signal["known"] != "unknown" for signal in pool["signals"])
 
 
 def _events(stack: Stack, name: str, source: str) -> int:
     events = stack.api("/api/v1/events?limit=1000")
     return sum(1 for item in events if item["event"] == name and item["subject"] == f"source/{source}")
-
-
-def _lost(stack: Stack, source: str) -> bool:
-    return _events(stack, "source_lost", source) > 0
 
 
 def _back(stack: Stack, source: str) -> bool:

@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from controller.core.model import Signal
+from controller.core.model import Known, Signal
 from controller.core.policy import HealthPolicy, LatencyPolicy, Measure, ScalingPolicy, TargetPolicy, UtilizationPolicy
 from controller.simulate.engine import EngineModel, Job
 from controller.simulate.fleet import Fleet, Outcome
-from controller.simulate.metrics import Metrics
+from controller.simulate.metrics import Latency, Metrics
 from controller.simulate.runner import run
 from controller.simulate.setup import Setup
 from controller.simulate.stoker import Stoker, _readings
@@ -187,6 +187,8 @@ def test_every_signal_of_a_policy_is_read() -> None:
 )
 def test_latency_is_the_one_that_the_policy_means(latency: LatencyPolicy, value: float) -> None:
     class Fixed:
+        count = 3
+
         def __init__(self, quantile: float, mean: float) -> None:
             self._quantile, self._mean = quantile, mean
 
@@ -200,6 +202,14 @@ def test_latency_is_the_one_that_the_policy_means(latency: LatencyPolicy, value:
     readings = _readings(seen, replace(SETUP.policy, latency=latency))
 
     assert readings.pool[Signal.LATENCY].value == value
+
+
+@pytest.mark.parametrize(("in_flight", "known"), [([0], Known.IDLE), ([1], Known.UNKNOWN)])
+def test_without_an_answer_in_the_window_latency_is_idle_or_unknown(in_flight: list[int], known: Known) -> None:
+    none = Latency((), 0, 0.0)
+    readings = _readings(numbers(in_flight, first_byte=none, duration=none), SETUP.policy)
+
+    assert readings.pool[Signal.LATENCY].known is known
 
 
 def test_a_whole_run_with_failures() -> None:
