@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 from controller.core.event import Event
 from controller.ports import TickReport
@@ -52,28 +54,7 @@ class Telemetry:
         self._reloads = Counter(
             "stoker_controller_gateway_reloads", "Configurations that nginx took.", registry=self.registry
         )
-        self._desired = Gauge(
-            "stoker_pool_desired_replicas", "Replicas that the pool is to have.", ["pool"], registry=self.registry
-        )
-        self._replicas = Gauge("stoker_pool_replicas", "Replicas by state.", ["pool", "state"], registry=self.registry)
-        self._wanted = Gauge(
-            "stoker_pool_wanted_replicas",
-            "Replicas that a signal asks for; absent where it is not known.",
-            ["pool", "signal"],
-            registry=self.registry,
-        )
-        self._standing = Gauge(
-            "stoker_pool_reason",
-            "1 for each reason why the pool has the size that it has.",
-            ["pool", "reason"],
-            registry=self.registry,
-        )
-        self._unknown = Gauge(
-            "stoker_controller_source_unknown",
-            "1 for a source that gave no answer.",
-            ["source"],
-            registry=self.registry,
-        )
+        self._pools = _PoolGauges(self.registry)
 
     def emit(self, events: Sequence[Event]) -> None:
         """See `EventSink.emit`."""
@@ -93,18 +74,7 @@ class Telemetry:
             self._last.set(report.at.timestamp())
         if report.changed_gateway:
             self._reloads.inc()
-        for gauge in (self._desired, self._replicas, self._wanted, self._standing, self._unknown):
-            gauge.clear()
-        for pool, desired in report.desired.items():
-            self._desired.labels(pool).set(desired)
-        for (pool, state), count in report.states.items():
-            self._replicas.labels(pool, state).set(count)
-        for (pool, signal), wanted in report.wanted.items():
-            self._wanted.labels(pool, signal).set(wanted)
-        for pool, reason in report.standing:
-            self._standing.labels(pool, reason).set(1)
-        for source in report.unknown:
-            self._unknown.labels(source).set(1)
+        self._pools.newest = report
 
     def _line(self, event: Event) -> str | None:
         """The line to print, or None for a failure that was told less than a minute ago."""
@@ -120,3 +90,34 @@ class Telemetry:
                 self._failures.clear()
             self._failures[key] = _Repeated(event.at)
         return event.line() + (f" repeated={known.since}" if known is not None and known.since else "")
+
+
+class _PoolGauges(Collector):
+    """What the newest report says of the pools and sources, made when it is asked for: what is gone has no sample, and
+    no scrape finds a series missing because a tick is just setting it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.newest: TickReport | None = None
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Microseconds for each pool."""
+        report = self.newest
+        if report is None:
+            return
+        name, text = "stoker_pool_desired_replicas", "Replicas that the pool is to have."
+        yield _gauge(name, text, ["pool"], (((pool,), count) for pool, count in report.desired.items()))
+        yield _gauge("stoker_pool_replicas", "Replicas by state.", ["pool", "state"], report.states.items())
+        name, text = "stoker_pool_wanted_replicas", "Replicas that a signal asks for; absent where it is not known."
+        yield _gauge(name, text, ["pool", "signal"], report.wanted.items())
+        name, text = "stoker_pool_reason", "1 for each reason why the pool has the size that it has."
+        yield _gauge(name, text, ["pool", "reason"], ((key, 1) for key in sorted(report.standing)))
+        name, text = "stoker_controller_source_unknown", "1 for a source that gave no answer."
+        yield _gauge(name, text, ["source"], (((source,), 1) for source in report.unknown))
+
+
+def _gauge(name: str, text: str, labels: Sequence[str], samples: Iterable[tuple[Sequence[str], float]]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for key, value in samples:
+        family.add_metric(key, value)
+    return family
