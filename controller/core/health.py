@@ -45,6 +45,8 @@ def _next_state(
     step = _from_phase(replica)
     if step is None:
         passed = replica.probe is not None and replica.probe.ok
+        if passed and before.state is ReplicaState.READY:
+            return None
         step = _passed(replica, before) if passed else _failed(replica, before, policy, now)
     return None if step is None or step[0] is before.state else step
 

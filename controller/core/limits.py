@@ -139,16 +139,24 @@ def survivors(step: Step, context: Context) -> Step:
 
 def most_for_utilization(context: Context) -> int:
     """One more than the other signals ask for; one more than serve where there is no other."""
-    others = [
-        vote.unguarded
-        for vote in context.votes
-        if vote.unguarded is not None and vote.signal is not Signal.UTILIZATION
-    ]
+    serving = len(context.moment.view.ready)
+    others = [_needed(vote) for vote in others_than_utilization(context)]
     if not others:
-        return max(len(context.moment.view.ready) + 1, context.desired)
+        return max(serving + 1, context.desired)
     asked = max(*others, context.policy.floor)
-    # Those that hold a count which is still to come hold what utilisation has asked for already.
-    return asked if asked == context.desired and context.moment.view.pending else asked + 1
+    # Those that hold a count which does not serve as yet hold what utilisation has asked for already.
+    return asked if asked == context.desired != serving else asked + 1
+
+
+def others_than_utilization(context: Context) -> list[Vote]:
+    """Those that ask for a count."""
+    return [vote for vote in context.votes if vote.unguarded is not None and vote.signal is not Signal.UTILIZATION]
+
+
+def _needed(vote: Vote) -> int:
+    """What it asks for, or less where it only holds a count inside the tolerance."""
+    asked = vote.unguarded or 0
+    return asked if vote.load is None else min(asked, ceil(vote.load / vote.target))
 
 
 def hold_unknown(step: Step, context: Context) -> Step:

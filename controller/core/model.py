@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import NewType
@@ -217,6 +217,12 @@ class PoolMemory:
     panic_until: datetime | None = None
     demand: tuple[tuple[datetime, float], ...] = ()  # samples for the forecast
     shadow: Shadow | None = None
+
+    def but(self, **changes: object) -> PoolMemory:
+        """The same with these changes; itself where they change nothing, as in nearly every tick."""
+        if all(getattr(self, name) == value for name, value in changes.items()):
+            return self
+        return replace(self, **changes)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ _STANDS_OUT = 2.0  # times the mean of the peers
 
 def decide_recycle(context: Context, mine: Sequence[ReplicaMemory]) -> tuple[RecycleReplica | None, tuple[Reason, ...]]:
     """The replica to recycle, if any, and what stands in the way of one that should be."""
-    over = long_enough(context.memory.over_since, durations_of(context.moment), context.now)
-    if not any("/" in name for name in over):
+    if not any("/" in name for name in context.memory.over_since):
         return None, ()
+    over = long_enough(context.memory.over_since, durations_of(context.moment), context.now)
     told: tuple[Reason, ...] = ()
     worst = _fullest(context, over)
     if worst is None:

@@ -10,7 +10,6 @@ they win.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from controller.core import forecast, history, limits, thresholds
@@ -49,13 +48,13 @@ def decide_scale(
     step = Step(view.memory.desired)
     for signal_step in (strongest, alone, idle, foreseen, pending, limits.schedule, limits.bounds):
         step = signal_step(step, context)
-    context = replace(context, memory=_recommend(context, step.replicas))
+    context = Context(context.moment, context.votes, _recommend(context, step.replicas))
     for limit in AFTER_SIGNALS:
         step = limit(step, context)
     if mode is Mode.PAUSED:
         step = limits.bounds(paused(step, context), context)
     evaluation = Evaluation(view.memory.pool, now, view, policy, mode, context.votes, step.moves, step.replicas)
-    return evaluation, replace(context, memory=_remember(context, step.replicas))
+    return evaluation, Context(context.moment, context.votes, _remember(context, step.replicas))
 
 
 def strongest(step: Step, context: Context) -> Step:
@@ -83,7 +82,8 @@ def alone(step: Step, context: Context) -> Step:
     """
     if not any(vote.signal is Signal.UTILIZATION and vote.unguarded is not None for vote in context.votes):
         return step
-    most = limits.most_for_utilization(context)
+    asked = [vote.unguarded or 0 for vote in limits.others_than_utilization(context)]
+    most = max(limits.most_for_utilization(context), *asked, 0)
     text = f"utilization alone may ask for {most}, one more than the other signals do"
     return step.then(min(step.replicas, most), ReasonCode.UTILIZATION_ALONE, text, most=most)
 
@@ -133,22 +133,22 @@ def _watch(view: PoolView, policy: ScalingPolicy, now: datetime) -> Context:
     """What is crossed and for how long, then the votes. A new controller begins in a panic (as Knative's does)."""
     moment = Moment(view, policy, now)
     since = thresholds.watch(view.memory.over_since, thresholds.crossed_by(moment), now)
-    moment = replace(moment, over=thresholds.long_enough(since, thresholds.durations_of(moment), now))
+    moment = Moment(view, policy, now, thresholds.long_enough(since, thresholds.durations_of(moment), now))
     begins = view.memory.history_since is None
     until, held = view.memory.panic_until, now + policy.panic.hold
     until = held if begins or thresholds.PANIC in moment.over else until and min(until, held)
     votes = votes_of(moment)
-    memory = replace(view.memory, over_since=since, panic_until=until, history_since=view.memory.history_since or now)
+    memory = view.memory.but(over_since=since, panic_until=until, history_since=view.memory.history_since or now)
     demand = next((vote.load for vote in votes if vote.signal is Signal.IN_FLIGHT and vote.load is not None), None)
     if policy.forecast.enabled and demand is not None:
-        memory = replace(memory, demand=forecast.sample(memory.demand, demand, now, policy.forecast.window))
+        memory = memory.but(demand=forecast.sample(memory.demand, demand, now, policy.forecast.window))
     return Context(moment, votes, memory)
 
 
 def _recommend(context: Context, replicas: int) -> PoolMemory:
     """The memory with what the signals ask for."""
     keep = max(context.policy.scale_down_window, context.policy.scale_up_window)
-    return replace(context.memory, recommended=history.record(context.memory.recommended, replicas, context.now, keep))
+    return context.memory.but(recommended=history.record(context.memory.recommended, replicas, context.now, keep))
 
 
 def _remember(context: Context, desired: int) -> PoolMemory:
@@ -160,10 +160,5 @@ def _remember(context: Context, desired: int) -> PoolMemory:
     if desired != context.desired:
         over = {key: at for key, at in over.items() if key not in (Signal.LATENCY, Signal.UTILIZATION)}
     zero_since = (memory.zero_since if not context.desired else now) if not desired else None
-    return replace(
-        memory,
-        desired=desired,
-        counts=history.record(counts, desired, now, keep),
-        over_since=over,
-        zero_since=zero_since,
-    )
+    counts = history.record(counts, desired, now, keep)
+    return memory.but(desired=desired, counts=counts, over_since=over, zero_since=zero_since)

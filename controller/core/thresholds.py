@@ -23,7 +23,7 @@ def watch(before: Mapping[str, datetime], crossed: Iterable[str], now: datetime)
 
 def long_enough(since: Mapping[str, datetime], durations: Mapping[str, timedelta], now: datetime) -> frozenset[str]:
     """Those that have been crossed for their duration. A replica's threshold has the duration of its signal."""
-    return frozenset(name for name, at in since.items() if now - at >= durations[name.partition("/")[0]])
+    return frozenset([name for name, at in since.items() if now - at >= durations[name.partition("/")[0]]])
 
 
 def crossed_by(moment: Moment) -> list[str]:

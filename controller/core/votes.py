@@ -79,9 +79,8 @@ class Moment:
 
     def age_s(self, readings: Iterable[Reading]) -> float:
         """Of the oldest of them."""
-        return max(
-            (max((self.now - reading.at).total_seconds(), 0.0) for reading in readings if reading.at), default=0.0
-        )
+        times = [reading.at for reading in readings if reading.at is not None]
+        return max((self.now - min(times)).total_seconds(), 0.0) if times else 0.0
 
 
 def votes_of(moment: Moment) -> tuple[Vote, ...]:

@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from controller.core.model import (
+    UNKNOWN,
     Address,
     Container,
     ContainerState,
+    Gpu,
     LauncherPhase,
     NodeName,
+    PoolMemory,
     PoolName,
+    PoolReadings,
     ProbeHistory,
     Reading,
     Replica,
     ReplicaId,
     ReplicaMemory,
     ReplicaState,
+    Signal,
 )
+from controller.core.policy import (
+    ErrorsPolicy,
+    LatencyPolicy,
+    MemoryPolicy,
+    ScalingPolicy,
+    TargetPolicy,
+    UtilizationPolicy,
+)
+from controller.core.votes import PoolView
 from tests.fakes.clock import START
 
 POOL = PoolName("llama")
+LONG_AGO = START - timedelta(hours=1)
+_NONE: Mapping[Signal, Sequence[float | None]] = MappingProxyType({})
 PORTS = {f"llama-{number}": 20000 + number for number in range(1, 400)}
 
 
@@ -74,3 +93,74 @@ def replica(
 def reading(value: float, age_s: float = 1.0, now: datetime = START) -> Reading:
     """A number measured `age_s` before `now`."""
     return Reading.of(value, now - timedelta(seconds=age_s))
+
+
+_SIGNALS: dict[Signal, tuple[str, object]] = {
+    Signal.IN_FLIGHT: ("in_flight", TargetPolicy(4.0)),
+    Signal.UTILIZATION: ("utilization", UtilizationPolicy()),
+    Signal.KV_CACHE: ("kv_cache", TargetPolicy(0.8)),
+    Signal.TOKENS: ("tokens", TargetPolicy(1000.0)),
+    Signal.LATENCY: ("latency", LatencyPolicy()),
+    Signal.ERRORS: ("errors", ErrorsPolicy()),
+    Signal.MEMORY: ("memory", MemoryPolicy()),
+}
+
+
+def only(*signals: Signal, **more: object) -> ScalingPolicy:
+    """A policy of the defaults in which these signals are on and no other."""
+    known = {
+        name: replace(policy, enabled=signal in signals)  # type: ignore[type-var]
+        for signal, (name, policy) in _SIGNALS.items()
+    }
+    return ScalingPolicy(**(known | more))  # type: ignore[arg-type]
+
+
+def names(count: int) -> tuple[ReplicaId, ...]:
+    """The first so many replicas of the pool."""
+    return tuple(ReplicaId(f"llama-{number}") for number in range(1, count + 1))
+
+
+def readings(
+    pool: Mapping[Signal, float | None] | None = None,
+    each: Mapping[Signal, Sequence[float | None]] = _NONE,
+    *,
+    last_s: float | None = None,
+    now: datetime = START,
+) -> PoolReadings:
+    """Numbers of the pool and of its replicas in their order, a second old; what is None is not there.
+
+    `last_s`: so many seconds ago the newest request came.
+    """
+    whole = {signal: reading(value, now=now) for signal, value in (pool or {}).items() if value is not None}
+    parts = {
+        signal: {
+            name: reading(value, now=now)
+            for name, value in zip(names(len(values)), values, strict=True)
+            if value is not None
+        }
+        for signal, values in each.items()
+    }
+    last = UNKNOWN if last_s is None else reading((now - timedelta(seconds=last_s)).timestamp(), now=now)
+    return PoolReadings(whole, parts, last)
+
+
+def view(
+    desired: int,
+    seen: PoolReadings | None = None,
+    *,
+    ready: int | None = None,
+    starting: int = 0,
+    draining: int = 0,
+    gpus: tuple[Gpu, ...] = (),
+    **memory: object,
+) -> PoolView:
+    """A pool that has been watched for long, with all that it wants ready unless said."""
+    known = PoolMemory(POOL, desired, **({"history_since": LONG_AGO} | memory))  # type: ignore[arg-type]
+    serving = names(desired if ready is None else ready)
+    return PoolView(known, serving, starting, draining, seen or PoolReadings(), gpus)
+
+
+def gpu(number: int, free_gib: float | None, now: datetime = START) -> Gpu:
+    """A GPU with so much free memory; None: nobody knows."""
+    free = UNKNOWN if free_gib is None else reading(free_gib * 1024**3, now=now)
+    return Gpu(NodeName("local"), f"GPU-{number}", free)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from hypothesis import given
@@ -20,23 +21,24 @@ from controller.core.decision import (
 )
 from controller.core.failover import backoff
 from controller.core.model import (
+    Container,
     ContainerState,
     PoolMemory,
     PoolName,
     PoolReadings,
     Replica,
+    ReplicaMemory,
     ReplicaState,
+    Signal,
     Snapshot,
 )
 from controller.core.planner import RUNTIME, after_failures, plan
-from controller.core.policy import HealthPolicy, PoolPolicy, ScalingPolicy
+from controller.core.policy import HealthPolicy, PoolPolicy
 from tests.fakes.clock import START
-from tests.unit.core.build import POOL, memory, probe, reading, replica
+from tests.unit.core.build import POOL, only, probe, reading, replica
 
 S = ReplicaState
-POLICY = PoolPolicy(
-    POOL, "llama", ScalingPolicy(floor=3, ceiling=6, target_in_flight=4, scale_down_window=timedelta(seconds=60))
-)
+POLICY = PoolPolicy(POOL, "llama", only(Signal.IN_FLIGHT, scale_down_window=timedelta(seconds=60), surge=2))
 NOW = START + timedelta(seconds=10)
 LONG_AGO = START - timedelta(hours=1)
 
@@ -54,7 +56,7 @@ def planned(
     unknown: tuple[str, ...] = (),
     at: datetime = NOW,
 ) -> Plan:
-    readings = {} if load is None else {POOL: PoolReadings(reading(load, now=at))}
+    readings = {} if load is None else {POOL: PoolReadings({Signal.IN_FLIGHT: reading(load, now=at)})}
     pools = {} if pool is None else {POOL: pool}
     return plan(Snapshot(at, 1, tuple(replicas), pools, readings, unknown), (POLICY,))
 
@@ -130,6 +132,22 @@ def test_more_load_starts_more_at_once_within_the_surge() -> None:
     made = planned(ready(1, 2, 3), remembered(3), load=24)
 
     assert told(made.decisions) == ["scale 3->6", "start_replica llama-50", "start_replica llama-51"]
+
+
+def test_a_pool_that_is_overrun_starts_all_that_it_misses_at_once() -> None:
+    nine, ten = NOW - timedelta(seconds=9), NOW - timedelta(seconds=10)
+    starts = ["start_replica llama-50", "start_replica llama-51", "start_replica llama-52"]
+
+    early = planned(ready(1, 2, 3), remembered(3, over_since={"panic": nine}), load=24)
+    assert told(early.decisions) == ["scale 3->6", *starts[:2]]
+    late = planned(ready(1, 2, 3), remembered(3, over_since={"panic": ten}), load=24)
+    assert told(late.decisions) == ["scale 3->6", *starts]
+
+
+def test_the_panic_that_a_controller_begins_in_lifts_no_surge() -> None:
+    new = remembered(3, history_since=None)
+
+    assert len(planned(ready(1, 2, 3), new, load=24).decisions) == 3
 
 
 def test_starting_replicas_count_so_that_nothing_cascades() -> None:
@@ -255,15 +273,11 @@ def test_no_metrics_at_all_still_keeps_the_floor() -> None:
     ]
 
 
-def _of_pool(seen: Replica, pool: str):  # type: ignore[no-untyped-def]
-    from dataclasses import replace
-
+def _of_pool(seen: Replica, pool: str) -> Container:
     return replace(seen.container, pool=PoolName(pool))
 
 
-def _remembered_in(seen: Replica, pool: str):  # type: ignore[no-untyped-def]
-    from dataclasses import replace
-
+def _remembered_in(seen: Replica, pool: str) -> ReplicaMemory:
     assert seen.memory is not None
     return replace(seen.memory, pool=PoolName(pool))
 
@@ -294,7 +308,7 @@ def test_invariants_of_every_plan(world: list[tuple], desired: int, load: float 
     drains = [item for item in made.decisions if isinstance(item, DrainReplica)]
     assert len(drains) <= 1
     ready_before = sum(1 for item in known.values() if item.state is S.READY) + len(drains)
-    if drains and memory is not None and ready_before > 0:
+    if drains and ready_before > 0:
         assert sum(1 for item in known.values() if item.state is S.READY) >= min(
             ready_before, made.memory.pools[POOL].desired
         )
