@@ -13,6 +13,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from controller.stack.calibrate_options import CalibrateOptions
+from controller.stack.options import taking
+from controller.stack.simulate_options import SimulateOptions
+
 app = typer.Typer(
     help="Keeps self-hosted LLMs serving: scales, heals and routes model-server replicas.",
     no_args_is_help=True,
@@ -112,6 +116,32 @@ def explain(
     found = answer(Question(snapshot, tuple(changes or ()), config))
     if as_json:
         typer.echo(json.dumps(found.as_json(), indent=2))
+    else:
+        found.print()
+
+
+@app.command()
+@taking(SimulateOptions)
+def simulate(options: SimulateOptions) -> None:
+    """Play a trace of requests under the pool's policy, and under others, without a single replica."""
+    from controller.stack.simulate import simulate as play
+
+    found = play(options)
+    if options.as_json:
+        typer.echo(json.dumps(found.as_json(), allow_nan=False))
+    else:
+        found.print()
+
+
+@app.command()
+@taking(CalibrateOptions)
+def calibrate(options: CalibrateOptions) -> None:
+    """Measure a running replica, and write an engine model for `stoker simulate`."""
+    from controller.stack.calibrate import calibrate as measure
+
+    found = measure(options)
+    if options.as_json:
+        typer.echo(json.dumps(found.as_json(), indent=2, allow_nan=False))
     else:
         found.print()
 

@@ -140,7 +140,7 @@ def survivors(step: Step, context: Context) -> Step:
 def most_for_utilization(context: Context) -> int:
     """One more than the other signals ask for; one more than serve where there is no other."""
     serving = len(context.moment.view.ready)
-    others = [_needed(vote) for vote in others_than_utilization(context)]
+    others = [_needed(vote, context) for vote in others_than_utilization(context)]
     if not others:
         return max(serving + 1, context.desired)
     asked = max(*others, context.policy.floor)
@@ -153,9 +153,11 @@ def others_than_utilization(context: Context) -> list[Vote]:
     return [vote for vote in context.votes if vote.unguarded is not None and vote.signal is not Signal.UTILIZATION]
 
 
-def _needed(vote: Vote) -> int:
-    """What it asks for, or less where it only holds a count inside the tolerance."""
+def _needed(vote: Vote, context: Context) -> int:
+    """What it asks for, less where it only holds a count: inside the tolerance, or as a latency that is not high."""
     asked = vote.unguarded or 0
+    if vote.signal is Signal.LATENCY:
+        return asked if asked > context.desired else 0
     return asked if vote.load is None else min(asked, ceil(vote.load / vote.target))
 
 

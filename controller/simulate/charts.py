@@ -18,6 +18,7 @@ from controller.simulate.traces import Workload
 WIDTH, HEIGHT = 1000, 100
 _TICKS = 3  # on an upright axis
 _TIMES = 6
+_POWERS = "by powers of ten"
 _BELOW = 20  # so much below the SLO begins the axis of the first token
 
 Value = Callable[[Point], float | None]
@@ -96,41 +97,32 @@ def _panels(run: Result, shared: _Axes, slo_s: float) -> tuple[Panel, ...]:
         path = _steps(points, end_s, axis, value)
         return Line(kind, name, path, _ground(path) if filled else "")
 
+    highest = max((point.in_flight for point in points), default=0)
     waits = [point.first_token_p95_s for point in points if point.first_token_p95_s is not None]
-    in_flight = [point.in_flight for point in points]
-    demand, replicas = shared.demand, shared.replicas
+    demand = line("demand", "demand", shared.demand, lambda point: point.demand_rps, filled=True)
+    in_flight = line("flight", "in flight", shared.in_flight, lambda point: point.in_flight)
+    ready = line("ready", "ready", shared.replicas, lambda point: point.ready, filled=True)
+    desired = line("desired", "desired", shared.replicas, lambda point: point.desired)
+    wait = line("wait", "first token", shared.first_token, lambda point: point.first_token_p95_s)
+    slo = Tick(shared.first_token.at(slo_s), f"SLO {slo_s:g} s")
+    mean, peak, slowest = (
+        f"{run.requests / end_s:.3g} on average",
+        f"peak {run.peak_replicas:,}",
+        max(waits, default=None),
+    )
     return (
+        Panel("demand", "requests/s", mean, shared.demand, (demand,)),
         Panel(
-            "demand",
-            "requests/s",
-            f"{run.requests / run.duration_s:.3g} on average",
-            demand,
-            (line("demand", "demand", demand, lambda point: point.demand_rps, filled=True),),
+            "in flight and waiting", f"requests, {_POWERS}", f"highest {highest:,.0f}", shared.in_flight, (in_flight,)
         ),
-        Panel(
-            "in flight and waiting",
-            "requests, by powers of ten",
-            f"highest {max(in_flight, default=0):,.0f}",
-            shared.in_flight,
-            (line("flight", "in flight", shared.in_flight, lambda point: point.in_flight),),
-        ),
-        Panel(
-            "replicas",
-            "",
-            f"peak {run.peak_replicas:,}",
-            replicas,
-            (
-                line("ready", "ready", replicas, lambda point: point.ready, filled=True),
-                line("desired", "desired", replicas, lambda point: point.desired),
-            ),
-        ),
+        Panel("replicas", "", peak, shared.replicas, (ready, desired)),
         Panel(
             "first token, 95th percentile",
-            "s, by powers of ten",
-            f"highest {seconds(max(waits, default=None))}",
+            f"s, {_POWERS}",
+            f"highest {seconds(slowest)}" if waits else "none",
             shared.first_token,
-            (line("wait", "first token", shared.first_token, lambda point: point.first_token_p95_s),),
-            Tick(shared.first_token.at(slo_s), f"SLO {slo_s:g} s"),
+            (wait,),
+            slo,
         ),
     )
 

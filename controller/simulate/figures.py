@@ -13,11 +13,22 @@ _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One figure of a run. `about` is a sentence for those who read it the first time."""
+    """One figure of a run. `title` may be broken into two lines at its line break; `about` is a sentence for those who
+    read it the first time."""
 
-    title: str
+    heading: str
     text: Callable[[Result], str]
     about: str
+
+    @property
+    def title(self) -> str:
+        """In one line."""
+        return self.heading.replace("-\n", "-").replace("\n", " ")
+
+
+def counted(count: int, what: str) -> str:
+    """1 request, 1,234 requests."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def percent(share: float) -> str:
@@ -37,15 +48,14 @@ def seconds(value: float | None) -> str:
 
 def span(value: float) -> str:
     """A time in the two largest units that it has: 57 min 16 s."""
-    left = round(value)
-    if left < 1:
-        return f"{value:.3g} s"
-    parts = []
+    if value < 60:
+        return f"{value:.4g} s"
+    left, parts = round(value), list[str]()
     for unit, size in _UNITS:
         count, left = divmod(left, size)
-        if count or parts:
-            parts.append(f"{count} {unit}" if count else "")
-    return " ".join(part for part in parts[:2] if part)
+        if count:
+            parts.append(f"{count:,} {unit}")
+    return " ".join(parts[:2])
 
 
 def clock(at_s: float) -> str:
@@ -58,40 +68,46 @@ def clock(at_s: float) -> str:
 
 SERVED = (
     Column(
-        "within SLO",
+        "within\nSLO",
         lambda run: percent(run.slo_share),
         "Requests whose first token and whole answer both came in time. One that failed or was cut is not among them.",
     ),
     Column(
-        "first token in time", lambda run: percent(run.slo_first_token_share), "Requests whose first token was in time."
+        "first token\nin time",
+        lambda run: percent(run.slo_first_token_share),
+        "Requests whose first token was in time.",
     ),
     Column(
-        "answer in time", lambda run: percent(run.slo_duration_share), "Requests whose whole answer was there in time."
+        "answer\nin time", lambda run: percent(run.slo_duration_share), "Requests whose whole answer was there in time."
     ),
     Column(
-        "first token p95",
+        "first token\np95",
         lambda run: seconds(run.first_token_p95_s),
         "Time to the first token that 95 % of the full answers kept to.",
     ),
     Column(
-        "failed / cut",
+        "failed\n/ cut",
         lambda run: f"{run.failed} / {run.cut}",
         "Requests that found no ready replica, and answers whose replica died under them.",
     ),
     Column(
-        "worst queue", lambda run: f"{run.worst_queue:,}", "Most requests that waited for a slot, looked at each second."
+        "worst\nqueue",
+        lambda run: f"{run.worst_queue:,}",
+        "Most requests that waited for a slot, looked at each second.",
     ),
 )
 SPENT = (
     Column(
-        "replica-hours",
+        "replica-\nhours",
         lambda run: f"{run.replica_hours:,.2f}",
         "From the order of a replica to its exit, up to the last arrival.",
     ),
     Column("cost", lambda run: f"{run.cost:,.2f}", "Replica-hours times the price."),
-    Column("ups / downs", lambda run: f"{run.scale_ups} / {run.scale_downs}", "Changes of the wanted count."),
+    Column("ups /\ndowns", lambda run: f"{run.scale_ups} / {run.scale_downs}", "Changes of the wanted count."),
     Column(
-        "flips", lambda run: f"{run.flips}", f"Changes of direction within {FLIP_S / 60:g} minutes of the change before."
+        "flips",
+        lambda run: f"{run.flips}",
+        f"Changes of direction within {FLIP_S / 60:g} minutes of the change before.",
     ),
     Column("peak", lambda run: f"{run.peak_replicas}", "Most replicas that were paid for at once."),
 )

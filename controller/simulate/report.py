@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -25,6 +26,7 @@ _pages = Environment(
 )
 _pages.filters.update(
     clock=figures.clock,
+    counted=figures.counted,
     percent=figures.percent,
     span=figures.span,
     unbroken=lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%"),  # no line begins with a sign
@@ -77,7 +79,7 @@ def html(contest: Contest, about: About) -> str:
         frontier=frontier.draw(results),
         plot=frontier,
         engine=asdict(setup.engine),
-        policy=list(_flat(setup_of(setup)["policy"])),
+        policy=list(_flat(_SETUP.dump_python(setup)["policy"])),
         folded=len(contest.changes.kept) > _FOLDED_FROM,
     )
 
@@ -96,8 +98,14 @@ def _flat(found: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]
 
 
 def _told(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return "; ".join(str(item) for item in value) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case timedelta():
+            return figures.span(value.total_seconds())
+        case float():
+            return f"{value:g}"
+        case tuple() | list():
+            return "; ".join(", ".join(f"{key} {text}" for key, text in _flat(item)) for item in value) or "none"
+        case _:
+            return str(value)

@@ -43,4 +43,6 @@ def _more(ours: Result, other: Result) -> str:
 
 
 def _rest(count: int) -> str:
-    return f"; the other {count} met it less often" if count > 1 else "; the other one met it less often" if count else ""
+    return (
+        f"; the other {count} met it less often" if count > 1 else "; the other one met it less often" if count else ""
+    )

@@ -50,6 +50,9 @@ CASES = [
     Bad("wrong unit", POOL + "    health:\n      probe_timeout: 1 sec\n", ("c.yaml:6:", "'1 sec'", "ms, s, m, h")),
     Bad("no time at all", POOL + "    health:\n      probe_timeout: 0s\n", ("c.yaml:6:", "must be above 0")),
     Bad(
+        "aeons", POOL + "    health:\n      probe_timeout: 99999999999999999h\n", ("c.yaml:6:", "is longer than a year")
+    ),
+    Bad(
         "floor above ceiling",
         POOL + "    replicas:\n      floor: 7\n      ceiling: 6\n",
         ("c.yaml:5:", "floor 7 is above ceiling 6; make the floor at most the ceiling"),
