@@ -184,7 +184,10 @@ class ForecastPolicy:
 
 @dataclass(frozen=True, slots=True)
 class ScalingPolicy:
-    """How many replicas, and when that changes. `floor` 0 is scale to zero."""
+    """How many replicas, and when that changes.
+
+    `floor` 0 is scale to zero: while no replica serves, the gateway answers 503 with Retry-After and holds nothing.
+    """
 
     floor: int = 3
     ceiling: int = 6

@@ -40,7 +40,12 @@ def load_of(vote: Vote, replicas: int) -> str:
         return f"latency {value}, threshold {target}"
     if vote.signal is Signal.TOKENS:
         return f"{value} tokens a second for each of {replicas}, target {target}"
-    return f"{name(vote.signal)} {value} of {replicas} replicas, target {target}"
+    return f"{name(vote.signal)} {value} of {counted(replicas)}, target {target}"
+
+
+def counted(replicas: int) -> str:
+    """1 replica, 2 replicas."""
+    return "1 replica" if replicas == 1 else f"{replicas} replicas"
 
 
 def numbers_of(vote: Vote) -> dict[str, float]:

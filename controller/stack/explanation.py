@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from controller.core.model import Signal
-from controller.core.words import amount, name
+from controller.core.words import amount, counted, name
 from controller.stack.api_client import Row
 
 _QUIET = "dim"
@@ -33,7 +33,7 @@ def headline(row: Row, now: datetime) -> Text:
     """POOL: 5 replicas, 3 before, at 12:00:00 UTC, 3 min ago."""
     at = datetime.fromisoformat(row["at"])
     was = f", {row['current']} before" if row["current"] != row["desired"] else ", unchanged"
-    text = Text(f"{row['pool']}: {row['desired']} replicas{was}", "bold")
+    text = Text(f"{row['pool']}: {counted(row['desired'])}{was}", "bold")
     text.append(f", at {clock(at)}, {ago((now - at).total_seconds())}", "not bold")
     others = [f"{row[state]} {state}" for state in ("ready", "starting", "draining") if row[state]]
     text.append(f" ({', '.join(others) or 'none lives'})", f"not bold {_QUIET}")
@@ -83,6 +83,14 @@ def flip_sentence(row: Row) -> str:
         return "No change of a single signal would have made a difference at that moment."
     text = row["flip"]["text"]
     return f"{text[0].upper()}{text[1:]}."
+
+
+def score_lines(score: Row) -> Iterator[str]:
+    """Both policies over the time that they ran side by side."""
+    yield f"Since {clock(datetime.fromisoformat(score['since']))}, in replica-hours, seconds too few, changes:"
+    for who, key in (("live", "live_"), ("second", "")):
+        hours, short_s, changes = (score[f"{key}{name}"] for name in ("replica_hours", "short_s", "changes"))
+        yield f"  {who:7} {hours:.2f}, {short_s:.0f} s, {changes}"
 
 
 def change_lines(rows: Sequence[Row]) -> Iterator[str]:

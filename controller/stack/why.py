@@ -26,10 +26,11 @@ class Why:
 
     held: Row
     changes: tuple[Row, ...]
+    score: Row | None = None  # of a second policy in the shadow of the live one, as of now
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`: what `stoker explain --snapshot` reads."""
-        return {"evaluation": self.held, "changes": list(self.changes)}
+        return {"evaluation": self.held, "changes": list(self.changes), "shadow": self.score}
 
     def print(self) -> None:
         """In words."""
@@ -38,6 +39,8 @@ class Why:
         if cause is not None and cause["id"] != self.held["id"]:
             parts += [Text("The last change:", "dim"), explanation.explanation(cause, now), Text("Since then:", "dim")]
         parts.append(explanation.explanation(self.held, now))
+        if self.score is not None:
+            parts += [Text(f"  {line}") for line in explanation.score_lines(self.score)]
         lines = list(explanation.change_lines(self.changes))
         if lines:
             parts += [Text("Changes, newest first:", "dim"), *(Text(f"  {line}") for line in lines)]
@@ -59,7 +62,10 @@ def look(state_dir: Path, pool: str, at: str | None) -> Why:
     if not held:
         when = f"at or before {explanation.clock(until)}" if until else "yet"
         raise Trouble(f"nothing was decided of {pool} {when}; the ledger begins with the controller's first tick")
-    return Why(held[0], tuple(_ask(settings, pool, until, changed=True, limit=_CHANGES)))
+    changes = tuple(_ask(settings, pool, until, changed=True, limit=_CHANGES))
+    seen = api_client.look(settings) if held[0]["mode"] == "shadow" else None
+    score = next((row["shadow"] for row in seen.pools if row["pool"] == pool), None) if seen else None
+    return Why(held[0], changes, score)
 
 
 def _ask(settings: Settings, pool: str, until: datetime | None, *, changed: bool, limit: int) -> list[Row]:

@@ -61,6 +61,21 @@ def test_why_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert "2026-01-05 12:00:00 UTC  3 -> 5  20 in flight and waiting" in said
 
 
+def test_the_score_of_a_second_policy(capsys: pytest.CaptureFixture[str]) -> None:
+    scores = {"replica_hours": 1.5, "short_s": 12.0, "changes": 3}
+    score = scores | {f"live_{key}": 2 * value for key, value in scores.items()} | {"since": "2026-01-05T11:00:00Z"}
+    why = Why(row(evaluation()) | {"mode": "shadow", "shadow": 4}, (), score)
+    why.print()
+    said = capsys.readouterr().out
+
+    assert "[shadow]" in said
+    assert "the second policy would have 4" in said
+    assert "Since 2026-01-05 11:00:00 UTC" in said
+    assert "live    3.00, 24 s, 6" in said
+    assert "second  1.50, 12 s, 3" in said
+    assert why.as_json()["shadow"] == score
+
+
 def test_unknown_is_said_and_is_no_zero(capsys: pytest.CaptureFixture[str]) -> None:
     memory = PoolMemory(POOL, 3, history_since=START - timedelta(hours=1))
     found = decide_scale(PoolView(memory, READY), ScalingPolicy(), START)[0]
