@@ -17,6 +17,7 @@ import openai
 import psutil
 
 from controller.installation import Layout
+from tests.waiting import wait_for
 
 CONFIG = """\
 pools:
@@ -129,8 +130,9 @@ class Stack:
         return psutil.Process(self.nginx_pid())
 
     def nginx_pid(self) -> int:
-        """What its pid file says."""
-        return int((Layout(self.state_dir).gateway / "nginx.pid").read_text())
+        """What its pid file says, once it says anything: nginx empties it before it writes."""
+        file = Layout(self.state_dir).gateway / "nginx.pid"
+        return int(wait_for(lambda: file.exists() and file.read_text().strip(), 10, "nginx's pid"))
 
     def launcher(self, replica: str) -> psutil.Process:
         """A replica of the process runtime; the engine is its child."""
