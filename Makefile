@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test check fmt bench lock
+.PHONY: help up down status test check fmt bench mutants lock
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | sort | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -37,6 +37,11 @@ fmt: ## put the code in its one format
 bench: ## measure, print a table and write docs/benchmarks.md
 	@PYTHON=$(PYTHON) deploy/install.sh test
 	$(BIN)/python -m tests.bench $(ARGS)
+
+mutants: ## plant faults in the core, one at a time, and list those that no test notices
+	@PYTHON=$(PYTHON) deploy/install.sh test
+	@nice $(BIN)/mutmut run $(ARGS)
+	@$(BIN)/mutmut results
 
 lock: ## take the newest packages that pyproject.toml allows into the lock files
 	@PYTHON=$(PYTHON) deploy/install.sh test

@@ -89,13 +89,10 @@ def _numbered_on(memory: PoolMemory, count: int) -> PoolMemory:
 
 
 def _drain(memory: PoolMemory, counted: Sequence[Judged], judged: Sequence[Judged]) -> Filling:
-    """One at a time, and a serving one only while the others are enough."""
+    """One at a time. Those that start go first, so a serving one goes only where all of them serve."""
     if any(known.state is ReplicaState.DRAINING for _, known in judged):
         return Filling((), memory)
-    ready = sum(1 for _, known in counted if known.state is ReplicaState.READY)
     victim, because = choose_victim(counted)
-    if victim.state is ReplicaState.READY and ready <= memory.desired:
-        return Filling((), memory)
     numbers = {"have": len(counted), "desired": memory.desired}
     text = f"{len(counted)} replicas, {memory.desired} are desired; {victim.replica} goes because {because}"
     reason = Reason(ReasonCode.ABOVE_DESIRED, text, numbers)

@@ -144,8 +144,10 @@ def most_for_utilization(context: Context) -> int:
     if not others:
         return max(serving + 1, context.desired)
     asked = max(*others, context.policy.floor)
-    # Those that hold a count which does not serve as yet hold what utilisation has asked for already.
-    return asked if asked == context.desired != serving else asked + 1
+    # Those that hold a count which does not serve as yet hold what utilisation has asked for already, and where more
+    # serve than the others ask for there is one more.
+    settled = serving == context.desired or not context.desired <= asked < max(serving, context.desired + 1)
+    return asked + 1 if settled else asked
 
 
 def others_than_utilization(context: Context) -> list[Vote]:

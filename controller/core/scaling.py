@@ -61,8 +61,6 @@ def strongest(step: Step, context: Context) -> Step:
     """The highest count that any signal asks for."""
     asking = [vote for vote in context.votes if vote.unguarded is not None]
     if not asking:
-        if any(vote.known is not Known.UNKNOWN for vote in context.votes):
-            return step.because(step.replicas, Reason(ReasonCode.ON_TARGET, "no signal asks for a change"))
         names = ", ".join(name(vote.signal) for vote in context.votes) or "no signal is enabled"
         return step.because(step.replicas, Reason(ReasonCode.NO_DATA, f"held: nothing is known of the load ({names})"))
     vote = max(asking, key=lambda one: one.unguarded or 0)

@@ -128,7 +128,7 @@ def _of_replicas(moment: Moment, signal: Signal, target: float) -> Vote:
         unguarded = wanted = _of_fewer(load, filled, moment, target)
     if view.pending:
         ready, every = [True] * count + [False] * view.pending, [*values, *[None] * view.pending]
-        wanted = _or_hold(replicas_for(ready, every, target, tolerance), count + view.pending, view)
+        wanted = replicas_for(ready, every, target, tolerance)
     state = Known.VALUE if load > 0 else Known.IDLE
     mean, age_s = load / len(known), moment.age_s(known)
     return Vote(signal, state, target, mean, filled, age_s, wanted, max(unguarded, wanted))

@@ -56,6 +56,9 @@ CASES = [
     Case("a panic that is over", 12, 3, (BELOW,), memory={"panic_until": START}),
     Case("a new controller begins in one", 12, 4, (BELOW, R.PANIC), memory=NEW),
     Case("and grows", 24, 6, (ABOVE,), memory=NEW),
+    Case(
+        "a fraction of a second", 12, 4, (BELOW, R.PANIC), memory={"panic_until": START + timedelta(seconds=19.98765)}
+    ),
     # stabilise up
     Case("up to the lowest of the window", 28, 5, (ABOVE, R.UP_STABILIZED), DELAYED, asked((60, 7), (20, 5))),
     Case("up, the lowest is below what runs", 28, 4, (ABOVE, R.UP_STABILIZED), DELAYED, asked((60, 7), (20, 3))),
@@ -73,6 +76,7 @@ CASES = [
     Case("down, the peak is out of the window", 12, 3, (BELOW,), memory=asked((400, 4), (300, 3))),
     Case("down, a lower peak does not matter", 16, 4, (BELOW,), memory=asked((400, 3), (60, 3)), desired=6),
     Case("down, not watched for long enough", 12, 4, (BELOW, R.WARMING_UP), memory={"history_since": ago(299)}),
+    Case("watched for a fraction", 12, 4, (BELOW, R.WARMING_UP), memory={"history_since": ago(98.76543)}),
     Case("down, watched for just that long", 12, 3, (BELOW,), memory={"history_since": ago(300)}),
     Case(
         "down without a window",
@@ -112,9 +116,12 @@ CASES = [
     Case("one of two is unknown, on target", 16, 4, (SAME,), WITH_K),
     Case("a reading of one replica is missing", 12, 3, (BELOW,), WITH_K, each={K: (0.1, 0.1, 0.1, None)}),
     Case("memory and errors are not asked", 12, 3, (BELOW,), only(F, Signal.MEMORY, Signal.ERRORS, rate_down=FREE)),
+    Case("two are unknown", 12, 4, (BELOW, R.SIGNAL_UNKNOWN), only(F, K, L, rate_down=FREE)),
     # zero
     Case("the last one goes after its time", 0, 0, (BELOW,), TO_ZERO, desired=1, last_s=600),
     Case("not before it", 0, 1, (BELOW, R.RECENTLY_USED), TO_ZERO, desired=1, last_s=599),
+    Case("idle for a fraction", 0, 1, (BELOW, R.RECENTLY_USED), TO_ZERO, desired=1, last_s=98.76543),
+    Case("more than one has requests", 16, 4, (SAME,), TO_ZERO, last_s=5),
     Case("not while nobody knows", 0, 1, (BELOW, R.RECENTLY_USED), TO_ZERO, {"history_since": ago(599)}, 1),
     Case("no request since this controller began", 0, 0, (BELOW,), TO_ZERO, {"history_since": ago(600)}, 1),
     Case("two go to the last one", 0, 1, (BELOW, R.RECENTLY_USED), TO_ZERO, desired=2, last_s=10),
@@ -185,6 +192,7 @@ TEXTS = {
     "down by half of what there was": "4 fewer within 15 s are allowed",
     "down, but another drains": "held: 1 still starting or draining",
     "one of two is unknown": "held: not known: KV cache in use",
+    "two are unknown": "held: not known: KV cache in use, latency",
     "not before it": "the last request came 599 s ago, to zero after 600 s",
     "a request in the future is one of now": "the last request came 0 s ago, to zero after 600 s",
     "the first request brings one back": "a request came; until one is ready the gateway answers 503 with Retry-After",
@@ -205,6 +213,9 @@ def test_a_sentence(name: str, text: str) -> None:
 
 NUMBERS = {
     "no shrinking in a panic": {"left_s": 20},
+    "a fraction of a second": {"left_s": 19.988},
+    "watched for a fraction": {"watched_s": 98.765, "window_s": 300},
+    "idle for a fraction": {"idle_s": 98.765, "zero_after_s": 600},
     "up to the lowest of the window": {"lowest": 5, "window_s": 30},
     "down to the peak": {"peak": 4, "window_s": 300},
     "down, not watched for long enough": {"watched_s": 299, "window_s": 300},
@@ -241,6 +252,7 @@ def test_an_unknown_last_request_is_said() -> None:
     )
     found, _ = Case("", None, 1, (), policy, desired=1, each={K: (0.0,)}).decide()
 
+    assert found.reasons[-1].code is R.RECENTLY_USED
     assert found.reasons[-1].text == "held: not known when the last request came"
     assert found.desired == 1
 
@@ -275,6 +287,8 @@ SURVIVORS = [
     pytest.param([vote(F, 7.0, 4.0), vote(K, 1.7, 0.8)], 1, 3, id="the one, then the other"),
     pytest.param([vote(U, 2.5, 0.7, 4), vote(F, 4.0, 4.0, 1)], 2, 4, id="utilization up to one above the floor"),
     pytest.param([vote(U, 4.5, 0.7, 7), vote(F, 4.0, 4.0, 1)], 2, 4, id="utilization no further"),
+    pytest.param([vote(U, 9.0, 0.7, 5)], 3, 4, id="utilization by itself, no more than are desired"),
+    pytest.param([vote(L, None, 0.5), vote(K, 2.5, 0.8)], 3, 4, id="one that is not known, then one that is"),
 ]
 
 
@@ -286,11 +300,18 @@ def test_survivors(votes: list[Vote], step: int, want: int) -> None:
     assert {move.reason.code for move in found.moves} == ({R.SURVIVORS} if step != want else set())
 
 
-def test_what_the_survivors_would_have_is_said() -> None:
-    (move,) = limits.survivors(Step(2), voting(vote(K, 1.7, 0.8))).moves
+def test_only_utilization_holds_no_more_than_it_may_ask_for() -> None:
+    others = [vote(F, 4.0, 4.0, 1), vote(K, 4.4, 0.8, 1)]
 
-    assert move.reason.text == "2 would each have KV cache in use 85 %, target 80 %"
-    assert move.reason.numbers == {"each": 0.85, "target": 0.8}
+    assert limits.survivors(Step(4), voting(*others, desired=6)).replicas == 6
+    assert limits.survivors(Step(3), voting(*others[:1], vote(U, 9.0, 0.7, 9), desired=6)).replicas == 4
+
+
+def test_what_the_survivors_would_have_is_said() -> None:
+    (move,) = limits.survivors(Step(3), voting(vote(K, 2.6, 0.8))).moves
+
+    assert move.reason.text == "3 would each have KV cache in use 86.7 %, target 80 %"
+    assert move.reason.numbers == {"each": 0.8667, "target": 0.8}
 
 
 def test_a_step_that_moves_nothing_adds_no_reason() -> None:

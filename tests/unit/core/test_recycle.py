@@ -56,7 +56,7 @@ ON_GPU = replace(POLICY, gpu_memory_bytes=18 * GIB)
 
 CASES = [
     Case("nothing is wrong", memory=(0.5, 0.5, 0.5), errors=(0, 0, 0)),
-    Case("memory above 90 % for a minute", "llama-1", (R.MEMORY_HIGH,), (0.91, 0.5, 0.5), since=ONE),
+    Case("memory above 90 % for a minute", "llama-1", (R.MEMORY_HIGH,), (0.912345, 0.5, 0.5), since=ONE),
     Case("for a second less", None, (), (0.91, 0.5, 0.5), since={"memory/llama-1": ago(59.9)}),
     Case("below again", None, (), (0.9, 0.5, 0.5), since=ONE),
     Case("unknown now", None, (), (None, 0.5, 0.5), since=ONE),
@@ -66,7 +66,9 @@ CASES = [
     Case("errors of one", "llama-2", (R.ERRORS_STAND_OUT,), errors=(0.0, 0.011, 0.0), since=FAILS),
     Case("errors of one, not for long", None, (), errors=(0, 0.5, 0), since={"errors/llama-2": ago(29.9)}),
     Case("errors of one, its peers have half", None, (R.ERRORS_EVERYWHERE,), errors=(0.04, 0.08, 0.04), since=FAILS),
-    Case("its peers have a little less", "llama-2", (R.ERRORS_STAND_OUT,), errors=(0.04, 0.08, 0.039), since=FAILS),
+    Case(
+        "its peers have a little less", "llama-2", (R.ERRORS_STAND_OUT,), errors=(0.04, 0.080012, 0.03903), since=FAILS
+    ),
     Case("errors of all", None, (R.ERRORS_EVERYWHERE,), errors=(0.3, 0.3, 0.3), since=ALL_FAIL),
     Case("the worst of all stands out", "llama-3", (R.ERRORS_STAND_OUT,), errors=(0.02, 0.02, 0.9), since=ALL_FAIL),
     Case("its peers say nothing", None, (R.ERRORS_EVERYWHERE,), errors=(None, 0.5, None), since=FAILS),
@@ -83,7 +85,7 @@ CASES = [
     # what holds it back
     Case("another is being recycled", **FULL, retiring=True),
     Case("errors of all are told even then", None, (R.ERRORS_EVERYWHERE,), (), (0.3,) * 3, ALL_FAIL, retiring=True),
-    Case("one was, less than five minutes ago", None, (R.MEMORY_HIGH, R.RECYCLE_HELD), **FULL, last=ago(299)),
+    Case("one was, less than five minutes ago", None, (R.MEMORY_HIGH, R.RECYCLE_HELD), **FULL, last=ago(298.765432)),
     Case("one was, five minutes ago", "llama-1", (R.MEMORY_HIGH,), **FULL, last=ago(300)),
     Case("one starts", None, (R.MEMORY_HIGH, R.RECYCLE_HELD), **FULL, desired=4, starting=1),
     Case("one is missing", None, (R.MEMORY_HIGH, R.RECYCLE_HELD), **FULL, desired=4),
@@ -117,6 +119,7 @@ def test_decide_recycle(case: Case) -> None:
     assert (decision.replica if decision else None) == case.want
     reasons = (*(decision.reasons if decision else ()), *told)
     assert tuple(reason.code for reason in reasons) == case.why
+    assert decision is None or decision.pool == POOL
 
 
 def test_the_reasons_name_the_numbers() -> None:
@@ -126,19 +129,23 @@ def test_the_reasons_name_the_numbers() -> None:
     _, everywhere = decided(by_name["errors of all"])
     _, held = decided(by_name["one was, less than five minutes ago"])
     _, moving = decided(by_name["one starts"])
+    _, draining = decided(by_name["one drains"])
     _, full = decided(by_name["no GPU has room"])
 
     assert memory_high is not None
-    assert memory_high.reasons[0].text == "91 % of the container's memory is in use, above 90 % for 60 s"
-    assert memory_high.reasons[0].numbers == {"memory": 0.91, "threshold": 0.9}
+    assert memory_high.reasons[0].text == "91.2 % of the container's memory is in use, above 90 % for 60 s"
+    assert memory_high.reasons[0].numbers == {"memory": 0.9123, "threshold": 0.9}
     assert stands_out is not None
     assert stands_out.reasons[0].text == "8 % of its answers are errors, 3.95 % of its peers'"
     assert stands_out.reasons[0].numbers == {"errors": 0.08, "peers": 0.0395, "threshold": 0.01}
     assert everywhere[0].text == (
         "30 % of the answers of llama-3 are errors, and 30 % of its peers': more replicas would not help"
     )
-    assert (held[1].text, held[1].numbers) == ("llama-1 is not recycled yet: one was 299 s ago", {"left_s": 1.0})
+    assert everywhere[0].numbers == {"errors": 0.3, "peers": 0.3, "threshold": 0.01}
+    assert (held[1].text, held[1].numbers) == ("llama-1 is not recycled yet: one was 299 s ago", {"left_s": 1.235})
+    assert moving[1].text == "llama-1 is not recycled while others start or drain"
     assert moving[1].numbers == {"moving": 1}
+    assert draining[1].numbers == {"moving": 1}
     assert full[1].text == "llama-1 is not recycled: cannot scale: no GPU with 18 GiB free"
 
 
@@ -176,8 +183,12 @@ def test_succeed(states: list[tuple[ReplicaState, bool]], desired: int, want: st
 
     assert (decision.replica if decision else None) == want
     if decision is not None:
-        assert decision.reasons[0].code is R.SUCCESSOR_READY
-        assert decision.reasons[0].numbers["desired"] == desired
+        others = sum(1 for state, retiring in states if state is S.READY and not retiring)
+        (reason,) = decision.reasons
+        assert decision.pool == POOL
+        assert reason.code is R.SUCCESSOR_READY
+        assert reason.text == f"{others} others serve, {desired} are desired"
+        assert reason.numbers == {"others": others, "desired": desired}
 
 
 # --- over several ticks

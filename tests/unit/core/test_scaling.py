@@ -8,10 +8,14 @@ from datetime import timedelta
 import pytest
 
 from controller.core.decision import ReasonCode as R
-from controller.core.model import Signal
+from controller.core.evaluation import Step
+from controller.core.limits import Context
+from controller.core.model import Known, Signal
 from controller.core.policy import ForecastPolicy, Mode, RateLimit, TargetPolicy
+from controller.core.scaling import pending
+from controller.core.votes import Moment, Vote
 from tests.fakes.clock import START
-from tests.unit.core.build import gpu, only
+from tests.unit.core.build import POOL, gpu, only, view
 from tests.unit.core.cases import (
     BUSY,
     BY_DAY,
@@ -41,6 +45,10 @@ from tests.unit.core.cases import (
 ABOVE, BELOW, SAME = R.ABOVE_TARGET, R.BELOW_TARGET, R.ON_TARGET
 ALONE = (ABOVE, R.UTILIZATION_ALONE)
 AHEAD = replace(PLAIN, forecast=ForecastPolicy(enabled=True))
+IDLE_UL = only(U, Signal.LATENCY, floor=0)
+LOOSE = replace(WITH_U, ceiling=20, tolerance=0.3)
+TWENTY_U = replace(WITH_U, ceiling=20)
+WITH_UL = replace(WITH_U, latency=WITH_L.latency)
 ZERO_U, ZERO_K = replace(WITH_U, floor=0), replace(WITH_K, floor=0)
 # Replicas that are to come cover what is within the tolerance: a wide one, so that there is something between.
 WIDE = replace(AHEAD, kv_cache=TargetPolicy(0.8), tolerance=0.3)
@@ -89,9 +97,26 @@ UTILIZATION = [
         each={U: (0.9,) * 4},
     ),
     Case("high, not for long", 16, 4, (SAME,), replace(WITH_U, tolerance=0.3), each={U: (0.9,) * 4}),
+    Case("the others hold more than they need", 36, 10, ALONE, TWENTY_U, desired=10, each={U: (1.0,) * 10}),
+    Case("the others hold many more than they need", 29, 10, ALONE, LOOSE, desired=10, each={U: (1.0,) * 10}),
+    Case("nothing is wanted, and one serves", 0, 0, ALONE, ZERO_U, desired=0, ready=1, each={U: (0.5,)}),
+    Case("a latency of nobody asks for none", None, 0, ALONE, IDLE_UL, desired=0, ready=1, each={U: (0.5,)}, latency=0),
+    Case("the others hold just what they need", 38, 11, ALONE, TWENTY_U, desired=10, each={U: (1.0,) * 10}),
+    Case("a latency that is not high asks for none", 8, 4, ALONE, WITH_UL, each={U: HOT}, latency=0.48),
+    Case("a latency that is high for long does", 8, 6, (ABOVE,), WITH_UL, LATE, each={U: HOT}, latency=0.9),
 ]
 
 IDLE = [
+    Case(
+        "busy, and nothing in flight",
+        0,
+        1,
+        (*ALONE, BELOW, R.RECENTLY_USED),
+        ZERO_U,
+        desired=2,
+        each={U: HOT[:2]},
+        last_s=9,
+    ),
     Case("the last one has only its own noise", 0, 0, (SAME, BELOW), ZERO_U, desired=1, each={U: (0.01,)}, last_s=601),
     Case(
         "noise, but it was used", 0, 1, (SAME, BELOW, R.RECENTLY_USED), ZERO_U, desired=1, each={U: (0.01,)}, last_s=9
@@ -104,9 +129,13 @@ IDLE = [
 
 FORECAST = [
     Case("a rising trend, one cold start ahead", 12, 6, (BELOW, R.FORECAST), AHEAD, rising(0.2)),
+    Case(
+        "a fraction of a request", 12, 7, (BELOW, R.FORECAST), AHEAD, rising(12.12345 / 60.12345, cold_start_s=60.12345)
+    ),
     Case("the signals ask for that already", 22, 6, (ABOVE,), AHEAD, rising(0.02, 22)),
     Case("a falling trend lowers nothing", 16, 4, (SAME,), AHEAD, rising(-0.2, 16)),
     Case("no cold start was seen yet", 12, 3, (BELOW,), AHEAD, rising(0.2, cold_start_s=None)),
+    Case("no trend brings nobody back", 0, 0, (SAME,), replace(AHEAD, floor=0), {"cold_start_s": 9.0}, desired=0),
     Case("the forecast is off", 12, 3, (BELOW,), PLAIN, rising(0.2)),
     Case("the trend is all that there is", None, 8, (R.NO_DATA, R.FORECAST), AHEAD, rising(0.3)),
 ]
@@ -300,6 +329,8 @@ TEXTS = [
     (Case("", 16, 4, ()), "16 in flight and waiting, target 4 for each of 4"),
     (Case("", None, 4, ()), "held: nothing is known of the load (in flight and waiting)"),
     (Case("", None, 4, (), WITH_K), "held: nothing is known of the load (in flight and waiting, KV cache in use)"),
+    (Case("", 16, 4, (), ready=3), "16 in flight and waiting, target 4 for each of 4"),
+    (Case("", None, 0, (), ONLY_K, ready=3, each={K: FULL[:3]}), "KV cache in use 95 % of 3 replicas, target 80 %"),
     (Case("", None, 0, (), ONLY_K, each={K: FULL}), "KV cache in use 95 % of 4 replicas, target 80 %: 5 would do"),
     (Case("", None, 0, (), ONLY_U, each={U: FULL}), "utilization 95 % of 4 replicas, target 70 %: 6 would do"),
     (Case("", None, 0, (), ONLY_L, latency=0.1), "latency 0.1 s, threshold 0.5 s: 1 would do"),
@@ -310,7 +341,7 @@ TEXTS = [
 ]
 
 
-@pytest.mark.parametrize(("case", "text"), TEXTS, ids=[text for _, text in TEXTS])
+@pytest.mark.parametrize(("case", "text"), TEXTS)
 def test_the_sentence_of_the_strongest_signal(case: Case, text: str) -> None:
     found, _ = case.decide()
 
@@ -326,11 +357,20 @@ def test_no_signal_at_all_is_said() -> None:
 
 
 def test_the_other_sentences() -> None:
-    by_name = {case.name: case for table in (UTILIZATION, FORECAST, PENDING, ORDER) for case in table}
+    by_name = {case.name: case for table in (UTILIZATION, IDLE, FORECAST, PENDING, ORDER) for case in table}
 
     def last(name: str) -> str:
         return by_name[name].decide()[0].reasons[-1].text
 
+    def numbers(name: str) -> object:
+        return by_name[name].decide()[0].reasons[-1].numbers
+
+    assert numbers("one more than the others") == {"most": 5}
+    assert numbers("a fraction of a request") == {"forecast": 24.123, "cold_start_s": 60.123}
+    assert numbers("what is to come covers the need") == {"pending": 3}
+    assert last("the last one has only its own noise") == (
+        "nothing is in flight, and what else it is busy with is no request"
+    )
     assert last("one more than the others") == "utilization alone may ask for 5, one more than the other signals do"
     assert last("a rising trend, one cold start ahead") == (
         "at this rate 24.0 will be in flight 60 s on, when a new replica would be ready"
@@ -346,6 +386,8 @@ def test_an_evaluation_holds_all_that_went_in() -> None:
     assert (found.at, found.policy, found.mode, found.current) == (START, WITH_K, Mode.SHADOW, 4)
     assert found.view == context.moment.view
     assert [vote.signal for vote in found.votes] == [F, K]
+    assert context.votes == found.votes
+    assert found.pool == POOL
     assert found.flip is found.shadow is None
     assert found.held == ()
 
@@ -433,6 +475,15 @@ def test_the_demand_is_sampled_for_the_forecast_only_where_it_is_on() -> None:
     assert remembered(Case("", 16, 4, (), AHEAD)).demand == ((START, 16.0),)
     assert remembered(Case("", 16, 4, (), PLAIN)).demand == ()
     assert remembered(Case("", None, 4, (), AHEAD)).demand == ()
+    by_kv = replace(ONLY_K, forecast=ForecastPolicy(enabled=True))
+    assert remembered(Case("", None, 5, (), by_kv, each={K: FULL})).demand == ()
+
+
+def test_what_is_to_come_covers_no_fewer_than_are_desired() -> None:
+    seen = view(4, ready=2)
+    few = Vote(K, Known.VALUE, 0.8, wanted=2, unguarded=9)
+
+    assert pending(Step(9), Context(Moment(seen, ONLY_K, START), (few,), seen.memory)).replicas == 4
 
 
 def test_nothing_else_of_a_memory_changes() -> None:

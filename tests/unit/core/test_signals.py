@@ -71,6 +71,7 @@ CASES = [
     Case("one of ten missing hinders no growth", "r" * 10, [1.0] * 9 + [None], 0.5, 18),
     Case("one of ten missing hinders no shrinking", "r" * 10, [0.0] * 9 + [None], 0.7, 2),
     # both
+    Case("missing and not ready, shrinking, in tolerance", "rrrn", [0.6, 0.6, None, None], 0.8, 4),
     Case("missing and not ready, growing: both 0", "rrnn", [1.2, None, None, None], 0.25, 5),
     Case("missing and not ready, shrinking: the one full, the other out", "rrrn", [0.1, 0.1, None, 9.0], 0.7, 2),
     Case("growing beyond all that are to come", "rrrnnnn", [0.6, 0.6, 0.6, *[None] * 4], 0.2, 9),
@@ -230,7 +231,16 @@ def test_the_tolerance_of_a_total_is_a_tenth_unless_said() -> None:
 
 @pytest.mark.parametrize(
     ("value", "want"),
-    [(3.0, 3), (3 + 1e-12, 3), (3 + 1e-6, 4), (3 - 1e-12, 3), (0.0, 0), (1e-12, 0), (1e6 + 1e-4, 1_000_000)],
+    [
+        (3.0, 3),
+        (3 + 1e-12, 3),
+        (3 + 1e-6, 4),
+        (3 - 1e-12, 3),
+        (0.0, 0),
+        (1e-12, 0),
+        (1e6 + 1e-4, 1_000_000),
+        (1 + 1.5e-9, 2),
+    ],
 )
 def test_ceil_is_deaf_to_noise(value: float, want: int) -> None:
     assert ceil(value) == want

@@ -71,6 +71,12 @@ CASES = [
     Case("an idle gateway over busy replicas", view(2, readings({F: 0}, {F: [5, 5]})), Says(Known.VALUE, 5, 10, 3, 3)),
     Case("inside the tolerance", view(3, readings({F: 13.2})), Says(value=4.4, load=13.2, wanted=3, unguarded=3)),
     Case(
+        "its own tolerance",
+        view(3, readings({F: 14})),
+        Says(value=4.666667, load=14, wanted=3, unguarded=3),
+        tolerance=0.2,
+    ),
+    Case(
         "those to come count", view(5, readings({F: 20}), ready=3), Says(value=6.666667, load=20, wanted=5, unguarded=5)
     ),
     Case("none serves", view(0, readings({F: 3})), Says(value=3, load=3, wanted=1, unguarded=1)),
@@ -151,8 +157,8 @@ CASES = [
     ),
     Case(
         "more than desired, the tolerance holds",
-        mean(3, *[0.4] * 4, 0.2, of=U),
-        Says(value=0.36, load=1.8, wanted=3, unguarded=3),
+        mean(6, *[0.43] * 8),
+        Says(value=0.43, load=3.44, wanted=6, unguarded=6),
         U,
         tolerance=0.2,
     ),
@@ -177,7 +183,21 @@ CASES = [
         U,
         True,
     ),
+    Case(
+        "over, one does not tell",
+        mean(3, 0.9, 0.9, None),
+        Says(value=0.9, load=2.8, wanted=4, unguarded=4),
+        U,
+        over=True,
+    ),
     # latency: one more above, in proportion below
+    Case(
+        "latency above, not for long, three to come",
+        view(5, readings({L: 0.75}), ready=2),
+        Says(value=0.75, load=1.5, wanted=5, unguarded=5),
+        L,
+    ),
+    Case("ten in the tolerance", view(10, readings({L: 0.45})), Says(value=0.45, load=4.5, wanted=10, unguarded=10), L),
     Case("latency unknown", view(3), Says(UNKNOWN), L),
     Case("latency unknown, though over", view(3), Says(UNKNOWN), L, True),
     Case(
@@ -284,6 +304,21 @@ def test_the_age_is_that_of_the_oldest_that_was_used(
     found = voted(view(3, _aged(ages)), only(F, U))
 
     assert (found[F].age_s, found[U].age_s) == (of_demand, of_mean)
+
+
+def test_the_age_of_a_latency_and_of_one_more() -> None:
+    for policy, over in ((only(L), ()), (only(L), ("latency",)), (only(U), ("utilization",))):
+        seen = view(3, PoolReadings({L: reading(0.9, 2.0)}, {U: dict.fromkeys(names(3), reading(0.9, 2.0))}))
+        assert [vote.age_s for vote in voted(seen, policy, *over).values()] == [2.0]
+    idle_replicas = view(3, readings({L: 0.9, F: 1}))
+    assert voted(idle_replicas, only(F, L))[L].age_s == 1.0
+    assert Moment(idle_replicas, only(L), START).age_s([]) == 0.0
+
+
+def test_a_replicas_reading_is_good_for_three_scrapes() -> None:
+    seen = [view(1, PoolReadings({}, {U: {names(1)[0]: reading(0.9, age_s)}})) for age_s in (3, 3.1)]
+
+    assert [voted(one, only(U))[U].known for one in seen] == [Known.VALUE, UNKNOWN]
 
 
 def test_a_reading_is_good_for_three_scrapes() -> None:
