@@ -82,7 +82,7 @@ def alone(step: Step, context: Context) -> Step:
         return step
     asked = [vote.unguarded or 0 for vote in limits.others_than_utilization(context)]
     most = max(limits.most_for_utilization(context), *asked, 0)
-    text = f"utilization alone may ask for {most}, one more than the other signals do"
+    text = f"utilization alone may ask for {most}, at most one more than the other signals do"
     return step.then(min(step.replicas, most), ReasonCode.UTILIZATION_ALONE, text, most=most)
 
 

@@ -45,6 +45,7 @@ from tests.unit.core.cases import (
 ABOVE, BELOW, SAME = R.ABOVE_TARGET, R.BELOW_TARGET, R.ON_TARGET
 ALONE = (ABOVE, R.UTILIZATION_ALONE)
 AHEAD = replace(PLAIN, forecast=ForecastPolicy(enabled=True))
+LOW_U = replace(WITH_U, floor=1)
 IDLE_UL = only(U, Signal.LATENCY, floor=0)
 LOOSE = replace(WITH_U, ceiling=20, tolerance=0.3)
 TWENTY_U = replace(WITH_U, ceiling=20)
@@ -101,6 +102,10 @@ UTILIZATION = [
     Case("the others hold many more than they need", 29, 10, ALONE, LOOSE, desired=10, each={U: (1.0,) * 10}),
     Case("nothing is wanted, and one serves", 0, 0, ALONE, ZERO_U, desired=0, ready=1, each={U: (0.5,)}),
     Case("a latency of nobody asks for none", None, 0, ALONE, IDLE_UL, desired=0, ready=1, each={U: (0.5,)}, latency=0),
+    Case("more serve than the others ask for", 12, 3, ALONE, WITH_U, desired=2, ready=4, each={U: HOT}),
+    Case("as many serve as the others ask for", 16, 5, ALONE, WITH_U, desired=3, ready=4, each={U: HOT}),
+    Case("more serve, and the others hold", 12, 3, ALONE, WITH_U, desired=3, ready=4, each={U: HOT}),
+    Case("more serve, and the others ask for fewer", 4, 2, ALONE, LOW_U, desired=3, ready=4, each={U: HOT}),
     Case("the others hold just what they need", 38, 11, ALONE, TWENTY_U, desired=10, each={U: (1.0,) * 10}),
     Case("a latency that is not high asks for none", 8, 4, ALONE, WITH_UL, each={U: HOT}, latency=0.48),
     Case("a latency that is high for long does", 8, 6, (ABOVE,), WITH_UL, LATE, each={U: HOT}, latency=0.9),
@@ -371,7 +376,9 @@ def test_the_other_sentences() -> None:
     assert last("the last one has only its own noise") == (
         "nothing is in flight, and what else it is busy with is no request"
     )
-    assert last("one more than the others") == "utilization alone may ask for 5, one more than the other signals do"
+    assert last("one more than the others") == (
+        "utilization alone may ask for 5, at most one more than the other signals do"
+    )
     assert last("a rising trend, one cold start ahead") == (
         "at this rate 24.0 will be in flight 60 s on, when a new replica would be ready"
     )
