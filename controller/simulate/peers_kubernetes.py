@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from controller.core.signals import ceil
 from controller.simulate.metrics import View
 
 
@@ -22,11 +23,6 @@ class Bounds:
     def clip(self, count: int) -> int:
         """The count within floor and ceiling."""
         return max(self.floor, min(count, self.ceiling))
-
-
-def ceil(value: float) -> int:
-    """Rounded up, but for what is only the noise of floating point: 3 * (1 / 3) is 1."""
-    return math.ceil(round(value, 9))
 
 
 class Hpa:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 
+from controller.core.signals import ceil
 from controller.simulate.metrics import View
-from controller.simulate.peers_kubernetes import Bounds, ceil
+from controller.simulate.peers_kubernetes import Bounds
 
 
 class Static:
