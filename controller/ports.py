@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from controller.core.decision import Decision, Memory, Plan
+from controller.core.decision import Memory, Plan
 from controller.core.evaluation import Evaluation
 from controller.core.event import Event
-from controller.core.model import Container, GatewayPlan, PoolName, ProbeHistory, ProbeTarget, ReplicaId, Term
+from controller.core.model import Container, GatewayPlan, Order, PoolName, ProbeHistory, ProbeTarget, ReplicaId, Term
+from controller.records import GatewayState as GatewayState
+from controller.records import LastWords as LastWords
+from controller.records import Recorded as Recorded
+from controller.records import RecordedEvaluation as RecordedEvaluation
+from controller.records import ReplicaSpec as ReplicaSpec
+from controller.records import Sample as Sample
+from controller.records import TickReport as TickReport
 
 
 class Clock(Protocol):
@@ -19,15 +25,6 @@ class Clock(Protocol):
     def now(self) -> datetime:
         """Current time, timezone-aware UTC."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One element of an instant vector. NaN never comes through: it is left out."""
-
-    labels: Mapping[str, str]
-    value: float
-    at: datetime
 
 
 class MetricSource(Protocol):
@@ -58,38 +55,6 @@ class Prober(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicaSpec:
-    """What to start. `spec_hash` tells replicas of one making from those of another."""
-
-    replica: ReplicaId
-    pool: PoolName
-    model: str
-    engine: str  # "llamacpp"
-    image: str  # unused by the process runtime
-    checkpoint: str  # absolute path on the node; its folder is mounted read-only
-    spec_hash: str
-    slots: int  # requests that the engine computes at once
-    context_tokens: int  # of each slot
-    threads: int
-    drain_timeout_s: float
-
-    def environment(self) -> dict[str, str]:
-        """What the launcher is told. Where it listens is up to the runtime."""
-        return {
-            "STOKER_POOL": self.pool,
-            "STOKER_REPLICA": self.replica,
-            "STOKER_SPEC_HASH": self.spec_hash,
-            "STOKER_MODEL": self.model,
-            "STOKER_ENGINE": self.engine,
-            "STOKER_CHECKPOINT": self.checkpoint,
-            "STOKER_SLOTS": str(self.slots),
-            "STOKER_CONTEXT_TOKENS": str(self.context_tokens),
-            "STOKER_THREADS": str(self.threads),
-            "STOKER_DRAIN_TIMEOUT_S": f"{self.drain_timeout_s:g}",
-        }
-
-
 class ContainerRuntime(Protocol):
     """Starts and stops replicas on one node.
 
@@ -116,6 +81,10 @@ class ContainerRuntime(Protocol):
         """Kill if it still runs (paused too), then remove every trace. One that is gone is success. At most 10 s."""
         ...
 
+    def last_words(self, replica: ReplicaId) -> str:
+        """The last 20 lines that it wrote, at most 4,000 characters. Empty for one that is gone. At most 3 s."""
+        ...
+
     def watch(self, on_event: Callable[[], None]) -> None:
         """Call `on_event` soon after any replica starts, stops or dies, from another thread, until `close`."""
         ...
@@ -123,14 +92,6 @@ class ContainerRuntime(Protocol):
     def close(self) -> None:
         """Stop watching. Replicas go on. Idempotent."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayState:
-    """What nginx runs (`applied`), and when a plan that had to wait may be applied (None: nothing waits)."""
-
-    applied: GatewayPlan
-    retry_at: datetime | None = None
 
 
 class Gateway(Protocol):
@@ -164,28 +125,18 @@ class Lease(Protocol):
         """
         ...
 
+    def renew(self, term: Term) -> None:
+        """Hold it for longer. Called twice in each tick, so that a slow one does not lose it. Blocks for at most 5 s.
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """A decision in the ledger. `outcome` is None until it was carried out: "done", or the error's sentence."""
+        Raises:
+            LostLease: it ran out by the leader's own clock, or is another's.
+            TransientError: no answer, and the lease still holds.
+        """
+        ...
 
-    id: int
-    at: datetime
-    tick: int
-    term: Term
-    decision: Decision
-    outcome: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedEvaluation:
-    """An evaluation in the ledger. `changed`: it led to a decision."""
-
-    id: int
-    tick: int
-    term: Term
-    changed: bool
-    evaluation: Evaluation
+    def release(self) -> None:
+        """Let the next one in at once. Idempotent."""
+        ...
 
 
 class StateStore(Protocol):
@@ -213,6 +164,34 @@ class StateStore(Protocol):
         """Add to the events."""
         ...
 
+    def orders(self) -> tuple[Order, ...]:
+        """The standing orders, oldest first."""
+        ...
+
+    def give_order(self, order: Order) -> None:
+        """Add it. One of the same kind and subject is replaced."""
+        ...
+
+    def drop_orders(self, orders: Sequence[Order]) -> None:
+        """Those of the same kinds and subjects are gone. Those that are gone already are success."""
+        ...
+
+    def keep_spec(self, pool: PoolName, spec_hash: str, body: str) -> None:
+        """What a spec's hash stands for, for a way back to it. Idempotent; the newest 20 of a pool are kept."""
+        ...
+
+    def spec(self, pool: PoolName, spec_hash: str) -> str | None:
+        """The body that was kept, or None."""
+        ...
+
+    def keep_last_words(self, words: LastWords) -> None:
+        """Add to them; the newest 200 are kept."""
+        ...
+
+    def last_words(self, *, limit: int, pool: PoolName | None = None) -> tuple[LastWords, ...]:
+        """The newest, newest first."""
+        ...
+
     def decisions(self, *, limit: int, pool: PoolName | None = None) -> tuple[Recorded, ...]:
         """The newest decisions, newest first."""
         ...
@@ -227,21 +206,6 @@ class StateStore(Protocol):
     def events(self, *, limit: int) -> tuple[Event, ...]:
         """The newest events, newest first."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class TickReport:
-    """What a tick did, for the controller's own metrics. What is of the pools is that of the last good tick."""
-
-    at: datetime
-    seconds: float
-    failed: bool
-    unknown: tuple[str, ...]  # sources that could not be read
-    changed_gateway: bool
-    desired: Mapping[PoolName, int] = field(default_factory=dict)
-    states: Mapping[tuple[PoolName, str], int] = field(default_factory=dict)  # replicas by pool and state
-    wanted: Mapping[tuple[PoolName, str], int] = field(default_factory=dict)  # replicas by pool and signal
-    standing: frozenset[tuple[PoolName, str]] = frozenset()  # pools, and codes of the reasons for their size
 
 
 class EventSink(Protocol):

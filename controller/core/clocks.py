@@ -28,10 +28,12 @@ def _with_memory(replica: Replica, at: datetime) -> Replica:
 
 def _of_replica(known: ReplicaMemory, at: datetime) -> ReplicaMemory:
     times = (known.since, known.created_at, known.ready_at or at, known.terminated_at or at, known.retiring_since or at)
-    if max(times) <= at:
+    busy = known.busy
+    if max(times) <= at and (busy is None or max(busy.since, busy.slow_since or busy.since) <= at):
         return known
     return replace(
         known,
+        busy=None,  # it lives in the process, and is begun anew by the next probe
         since=min(known.since, at),
         created_at=min(known.created_at, at),
         ready_at=known.ready_at and min(known.ready_at, at),
@@ -40,20 +42,28 @@ def _of_replica(known: ReplicaMemory, at: datetime) -> ReplicaMemory:
     )
 
 
+_SINGLE = (
+    "last_start_failure_at",
+    "history_since",
+    "last_recycle_at",
+    "zero_since",
+    "fuse_since",
+    "quarantined_since",
+)
+
+
 def _of_pool(known: PoolMemory, at: datetime) -> PoolMemory:
-    single = (known.last_start_failure_at, known.history_since, known.last_recycle_at, known.zero_since)
+    single = {name: time for name in _SINGLE if (time := getattr(known, name)) is not None}
     if known.shadow is not None:
         known = replace(known, shadow=replace(known.shadow, memory=_of_pool(known.shadow.memory, at)))
     newest = [history[-1].at for history in (known.recommended, known.counts) if history]
     newest += [time for time, _ in known.demand[-1:]]
-    if max((*(time for time in single if time), *newest, *known.over_since.values()), default=at) <= at:
+    if max((*single.values(), *known.remediations, *newest, *known.over_since.values()), default=at) <= at:
         return known
     return replace(
         known,
-        last_start_failure_at=known.last_start_failure_at and min(known.last_start_failure_at, at),
-        history_since=known.history_since and min(known.history_since, at),
-        last_recycle_at=known.last_recycle_at and min(known.last_recycle_at, at),
-        zero_since=known.zero_since and min(known.zero_since, at),
+        **{name: min(time, at) for name, time in single.items()},
+        remediations=tuple(min(time, at) for time in known.remediations),
         recommended=_history(known.recommended, at),
         counts=_history(known.counts, at),
         over_since={name: min(since, at) for name, since in known.over_since.items()},

@@ -12,6 +12,8 @@ from typing import ClassVar, TypeAlias
 from controller.core.evaluation import Evaluation
 from controller.core.model import (
     GatewayPlan,
+    NodeName,
+    Order,
     PoolMemory,
     PoolName,
     ReplicaId,
@@ -35,12 +37,14 @@ class ScalePool:
 
 @dataclass(frozen=True, slots=True)
 class StartReplica:
-    """Start this replica; it joins nginx when it is ready."""
+    """Start this replica on this node, as this spec says; it joins nginx when it is ready."""
 
     kind: ClassVar[str] = "start_replica"
     pool: PoolName
     replica: ReplicaId
     reasons: tuple[Reason, ...]
+    node: NodeName = NodeName("local")
+    spec_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class TerminateReplica:
     pool: PoolName
     replica: ReplicaId
     reasons: tuple[Reason, ...]
+    node: NodeName = NodeName("local")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,7 @@ class RemoveReplica:
     pool: PoolName
     replica: ReplicaId
     reasons: tuple[Reason, ...]
+    node: NodeName = NodeName("local")
 
 
 Decision: TypeAlias = ScalePool | StartReplica | RecycleReplica | DrainReplica | TerminateReplica | RemoveReplica
@@ -110,7 +116,7 @@ class Plan:
     """All that one tick wants. `gateway` is what nginx is to run.
 
     `standing` is why each pool has the count that it has, also in a tick that changes nothing; `evaluations` is how
-    that came about, and has nothing of a pool that could not be evaluated.
+    that came about, and has nothing of a pool that could not be evaluated. `fulfilled` are orders that hold no longer.
     """
 
     decisions: tuple[Decision, ...]
@@ -118,4 +124,5 @@ class Plan:
     memory: Memory
     changes: tuple[StateChange, ...]
     standing: Mapping[PoolName, tuple[Reason, ...]] = field(default_factory=dict)
+    fulfilled: tuple[Order, ...] = ()
     evaluations: Mapping[PoolName, Evaluation] = field(default_factory=dict)

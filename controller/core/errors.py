@@ -4,10 +4,12 @@ ControllerError
 ├── TransientError           the next tick tries again; the wanted state is unchanged
 │   ├── MetricsUnavailable
 │   ├── RuntimeUnavailable
-│   └── GatewayUnavailable
+│   ├── GatewayUnavailable
+│   └── DatabaseUnavailable  of the database adapter
 ├── PermanentError           retrying is useless until something is changed
 │   ├── RuntimeRejected
-│   └── GatewayRejected      nginx refused the configuration; the old one still serves
+│   ├── GatewayRejected      nginx refused the configuration; the old one still serves
+│   └── DatabaseRefused      of the database adapter: another version, or no rights
 └── LostLease                another controller leads: write nothing, finish nothing
 """
 

@@ -6,56 +6,29 @@ Times are timezone-aware UTC. A `Reading` has three values: a number, idle (no t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import NewType
 
-PoolName = NewType("PoolName", str)
-ReplicaId = NewType("ReplicaId", str)
-NodeName = NewType("NodeName", str)
-Term = NewType("Term", int)
-
-
-class Known(StrEnum):
-    """What a reading is worth."""
-
-    VALUE = "value"
-    IDLE = "idle"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One number of one signal, or the fact that there is none. `at` is when it was measured."""
-
-    known: Known
-    value: float = 0.0
-    at: datetime | None = None
-
-    @staticmethod
-    def of(value: float, at: datetime) -> Reading:
-        """A measured number; zero is idle. What is no finite number at all (0/0, say) is unknown."""
-        if not math.isfinite(value):
-            return UNKNOWN
-        return Reading(Known.VALUE if value > 0 else Known.IDLE, value, at)
-
-
-UNKNOWN = Reading(Known.UNKNOWN)
-
-
-class Signal(StrEnum):
-    """What a pool can be scaled or healed by. Ratios are 0..1, times are seconds."""
-
-    IN_FLIGHT = "in_flight"  # requests in flight and waiting, counted when they are accepted
-    UTILIZATION = "utilization"  # of the replica's GPUs, or of its CPU share
-    KV_CACHE = "kv_cache"  # share of the KV cache in use
-    TOKENS = "tokens_per_second"  # tokens generated
-    LATENCY = "latency"  # as users see it; the policy says which
-    ERRORS = "errors"  # share of requests that were answered with 5xx
-    MEMORY = "memory"  # share of the GPU's, container's or host's memory; the policy says whose
+from controller.core.basics import UNKNOWN as UNKNOWN
+from controller.core.basics import Known as Known
+from controller.core.basics import NodeName as NodeName
+from controller.core.basics import PoolName as PoolName
+from controller.core.basics import Reading as Reading
+from controller.core.basics import ReplicaId as ReplicaId
+from controller.core.basics import Signal as Signal
+from controller.core.basics import Term as Term
+from controller.core.memory import SERVING as SERVING
+from controller.core.memory import Busy as Busy
+from controller.core.memory import ColdStart as ColdStart
+from controller.core.memory import Order as Order
+from controller.core.memory import OrderKind as OrderKind
+from controller.core.memory import PoolMemory as PoolMemory
+from controller.core.memory import Recommendation as Recommendation
+from controller.core.memory import ReplicaMemory as ReplicaMemory
+from controller.core.memory import ReplicaState as ReplicaState
+from controller.core.memory import Shadow as Shadow
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +64,20 @@ class Container:
     launcher: Address | None = None  # where /status is; None for an image without our launcher
     exit_code: int | None = None
     detail: str = ""  # the runtime's own words: "Exited (137) 2 seconds ago", "Up 3 minutes (Paused)"
+    out_of_memory: bool = False  # the kernel killed in it for memory
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A machine with a container engine.
+
+    `silent_since` is when its engine began to give no answer, `back_since` when it answered again after that.
+    """
+
+    name: NodeName
+    silent_since: datetime | None = None
+    back_since: datetime | None = None
+    cordoned: bool = False  # a person wants nothing new on it
 
 
 class LauncherPhase(StrEnum):
@@ -119,7 +106,9 @@ class ProbeTarget:
 class ProbeHistory:
     """The newest probe of a replica and how many in a row ended like it.
 
-    `phase` and the numbers are the launcher's own, from the last answer; None without a launcher or before one.
+    `phase` and the numbers are the launcher's own; None without a launcher, and where it gave no answer. Only
+    `last_token_at` is then that of the last answer.
+    `began_at` is its first moment, `stages` the seconds that each stage of its start took, as far as it has come.
     """
 
     at: datetime
@@ -130,32 +119,8 @@ class ProbeHistory:
     in_flight: int | None = None
     waiting: int | None = None
     last_token_at: datetime | None = None
-
-
-class ReplicaState(StrEnum):
-    """Where a replica stands, as the controller judges it."""
-
-    STARTING = "starting"
-    READY = "ready"
-    UNREADY = "unready"
-    DRAINING = "draining"
-    EXITED = "exited"
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicaMemory:
-    """What is remembered of a replica from one tick to the next, and over a restart of the controller."""
-
-    replica: ReplicaId
-    pool: PoolName
-    state: ReplicaState
-    since: datetime  # of `state`
-    created_at: datetime
-    ready_at: datetime | None = None  # first time ready: ready_at - created_at is its cold start
-    terminated_at: datetime | None = None  # SIGTERM was decided then
-    why: str = ""  # of `state`, and `code` is its ReasonCode
-    code: str = ""
-    retiring_since: datetime | None = None  # it is recycled: it serves until its successor does
+    began_at: datetime | None = None
+    stages: tuple[tuple[str, float], ...] = ()  # of fetch, load, warm, first_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,63 +131,6 @@ class Replica:
     probe: ProbeHistory | None
     memory: ReplicaMemory | None
     routed: bool  # in the configuration that nginx runs
-
-
-@dataclass(frozen=True, slots=True)
-class Recommendation:
-    """How many replicas the signals asked for from `at` on, until the next one."""
-
-    at: datetime
-    replicas: int
-
-
-@dataclass(frozen=True, slots=True)
-class Shadow:
-    """A second policy that is evaluated beside the live one and changes nothing: its memory, and the score so far.
-
-    A count is short while it could not hold the demand of that moment at its target. The live policy is scored by the
-    same measure over the same time.
-    """
-
-    memory: PoolMemory
-    since: datetime
-    at: datetime
-    replica_s: float = 0.0
-    short_s: float = 0.0
-    changes: int = 0
-    live_replica_s: float = 0.0
-    live_short_s: float = 0.0
-    live_changes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class PoolMemory:
-    """What is remembered of a pool. `next_ordinal` numbers its replicas and never goes back.
-
-    What is from `history_since` on lives in the process only: a new controller begins it anew, and says so.
-    """
-
-    pool: PoolName
-    desired: int
-    next_ordinal: int = 1
-    start_failures: int = 0  # in a row
-    last_start_failure_at: datetime | None = None
-    cold_start_s: float | None = None  # learned: moving average from creation to the first passed probe
-    last_recycle_at: datetime | None = None
-    zero_since: datetime | None = None  # scaled to zero then
-    history_since: datetime | None = None  # unbroken since then; None in a new controller
-    recommended: tuple[Recommendation, ...] = ()
-    counts: tuple[Recommendation, ...] = ()  # what `desired` was, for the rate limits
-    over_since: Mapping[str, datetime] = field(default_factory=dict)  # thresholds that are crossed, by name
-    panic_until: datetime | None = None
-    demand: tuple[tuple[datetime, float], ...] = ()  # samples for the forecast
-    shadow: Shadow | None = None
-
-    def but(self, **changes: object) -> PoolMemory:
-        """The same with these changes; itself where they change nothing, as in nearly every tick."""
-        if all(getattr(self, name) == value for name, value in changes.items()):
-            return self
-        return replace(self, **changes)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,12 +167,15 @@ class PoolReadings:
 
     `pool`: those of the pool as a whole (what the gateway holds open, latency and errors as users see them).
     `replicas`: those of each replica. `last_request`: its value is the time of the newest request in seconds since
-    the epoch.
+    the epoch. `requests`: how many each replica was sent within the window of the errors. `tokens`: those that each
+    makes in a second, read for its health whether or not the pool is scaled by them.
     """
 
     pool: Mapping[Signal, Reading] = field(default_factory=dict)
     replicas: Mapping[Signal, Mapping[ReplicaId, Reading]] = field(default_factory=dict)
     last_request: Reading = UNKNOWN
+    requests: Mapping[ReplicaId, Reading] = field(default_factory=dict)
+    tokens: Mapping[ReplicaId, Reading] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,3 +198,6 @@ class Snapshot:
     readings: Mapping[PoolName, PoolReadings]
     unknown: tuple[str, ...] = ()
     gpus: tuple[Gpu, ...] = ()
+    nodes: tuple[Node, ...] = (Node(NodeName("local")),)
+    duplicates: tuple[Container, ...] = ()  # younger ones of a name that an older container has
+    orders: tuple[Order, ...] = ()

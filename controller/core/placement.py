@@ -1,30 +1,92 @@
-"""Which replica goes when a pool shrinks."""
+"""On which node a replica starts, and which replica goes when a pool shrinks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
-from controller.core.model import Replica, ReplicaMemory, ReplicaState
+from controller.core.model import Node, NodeName, PoolName, Replica, ReplicaMemory, ReplicaState
+from controller.core.reason import Reason, ReasonCode
+
+_GONE = (ReplicaState.STOPPED,)
 
 
-def choose_victim(candidates: Sequence[tuple[Replica, ReplicaMemory]]) -> tuple[ReplicaMemory, str]:
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The nodes, and how many replicas each has: of every pool, and of each."""
+
+    nodes: tuple[Node, ...]
+    held: Counter[NodeName]
+    of_pool: Counter[tuple[PoolName, NodeName]]
+
+    @staticmethod
+    def of(nodes: tuple[Node, ...], memories: Iterable[ReplicaMemory]) -> Places:
+        """Those that stand there now."""
+        there = [known for known in memories if known.state not in _GONE]
+        held = Counter(known.node for known in there)
+        return Places(nodes, held, Counter((known.pool, known.node) for known in there))
+
+
+def choose_nodes(places: Places, pool: PoolName, count: int) -> tuple[NodeName, ...]:
+    """A node for each of so many replicas; fewer or none where no node can take one.
+
+    The node with the fewest of the pool, so that the loss of one takes the fewest; then the one with the fewest in all.
+    """
+    usable = [node.name for node in places.nodes if why_not(node) is None]
+    if not usable:
+        return ()
+    mine, all_of = Counter(places.of_pool), Counter(places.held)
+    found: list[NodeName] = []
+    for _ in range(count):
+        name = min(usable, key=lambda node: (mine[pool, node], all_of[node], node))
+        mine[pool, name] += 1
+        all_of[name] += 1
+        found.append(name)
+    return tuple(found)
+
+
+def why_not(node: Node) -> str | None:
+    """Why nothing starts on it; None: it may."""
+    if node.silent_since is not None:
+        return f"the engine of {node.name} gives no answer"
+    return f"{node.name} is cordoned" if node.cordoned else None
+
+
+def nowhere(places: Places, now: datetime) -> Reason:
+    """No node can take a replica, and why each cannot."""
+    text = "; ".join(text for node in places.nodes if (text := why_not(node)))
+    silent = [node.silent_since for node in places.nodes if node.silent_since is not None]
+    numbers = {"nodes": float(len(places.nodes))}
+    if silent:
+        numbers["silent_s"] = round((now - min(silent)).total_seconds(), 3)
+    return Reason(ReasonCode.NO_NODE, f"no node can take a replica: {text}", numbers)
+
+
+def choose_victim(candidates: Sequence[tuple[Replica, ReplicaMemory]], spec: str = "") -> tuple[ReplicaMemory, str]:
     """The replica to drain, and why it rather than the others.
 
-    One that still starts goes first (it serves nobody), then the one with the least in flight, then the youngest,
-    whose cache is the coldest. An unknown count stands for many. `candidates` must not be empty.
+    One of another spec than the wanted one goes first, then one that still starts (it serves nobody), then the one with
+    the least in flight, then the youngest, whose cache is the coldest. An unknown count stands for many. `candidates`
+    must not be empty.
     """
 
-    def cost(item: tuple[Replica, ReplicaMemory]) -> tuple[bool, float, float]:
+    def cost(item: tuple[Replica, ReplicaMemory]) -> tuple[bool, bool, float, float]:
         replica, memory = item
-        return memory.state is not ReplicaState.STARTING, in_flight(replica), -memory.created_at.timestamp()
+        outdated = bool(spec) and memory.spec_hash != spec
+        starts = memory.state is ReplicaState.STARTING
+        return not outdated, not starts, in_flight(replica), -memory.created_at.timestamp()
 
     replica, memory = min(candidates, key=cost)
+    if spec and memory.spec_hash != spec:
+        return memory, "its spec is not the wanted one"
     if memory.state is ReplicaState.STARTING:
         return memory, "it still starts and serves nobody"
     held = in_flight(replica)
-    return memory, "nobody's count is known and it is the youngest" if held == float(
-        "inf"
-    ) else f"it has {held:g} in flight"
+    if held == float("inf"):
+        return memory, "nobody's count is known and it is the youngest"
+    return memory, f"it has {held:g} in flight"
 
 
 def in_flight(replica: Replica) -> float:

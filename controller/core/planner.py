@@ -1,37 +1,44 @@
-"""Run the deciders in a fixed order and give one Plan: health -> failover -> scaling -> filling -> routes."""
+"""Run the deciders in a fixed order: health -> rollout -> failover -> scaling -> filling -> routes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import TypeVar
 
+from controller.core import budget, orders, rollout, starts
 from controller.core.clocks import without_future
 from controller.core.decision import (
     Decision,
     DrainReplica,
     Memory,
     Plan,
-    RecycleReplica,
+    RemoveReplica,
     ScalePool,
     StartReplica,
     StateChange,
     TerminateReplica,
 )
 from controller.core.evaluation import Evaluation
-from controller.core.failover import decide_failover
-from controller.core.filling import Judged, Need, fill
-from controller.core.health import fold_health
-from controller.core.limits import room
+from controller.core.failover import decide_failover, has_failed
+from controller.core.filling import Need, fill
+from controller.core.judging import Judged, Mine, by_pool, changed, judge
+from controller.core.limits import Context, room
 from controller.core.model import (
+    SERVING,
+    ContainerState,
+    NodeName,
     PoolMemory,
     PoolName,
     PoolReadings,
+    Replica,
     ReplicaId,
     ReplicaMemory,
     ReplicaState,
     Snapshot,
 )
+from controller.core.placement import Places, why_not
 from controller.core.policy import HealthPolicy, PoolPolicy
 from controller.core.reason import Reason, ReasonCode
 from controller.core.recycle import decide_recycle
@@ -40,9 +47,12 @@ from controller.core.scaling import decide_scale
 from controller.core.shadow import cast
 from controller.core.votes import PoolView
 
-RUNTIME = "runtime"  # in Snapshot.unknown: the replicas are those of an earlier tick
+RUNTIME = "runtime"  # in Snapshot.unknown: no node's engine answers, the replicas are those of an earlier tick
+_CHANCE = timedelta(seconds=5)  # for the probes of a replica whose node has come back
+_DOUBTFUL = (ReplicaState.SUSPECT, ReplicaState.UNREADY)
+_UP = (ReplicaState.STARTING, *SERVING)
+_Found = TypeVar("_Found")
 _SILENT = Reason(ReasonCode.RUNTIME_SILENT, "the container engine gives no answer: nothing is started or stopped")
-_LEARN = 0.3  # weight of the newest cold start in the moving average
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,7 @@ class _PoolPlan:
     decisions: tuple[Decision, ...]
     memory: PoolMemory
     evaluation: Evaluation
+    judged: Sequence[Judged]
 
     @property
     def standing(self) -> tuple[Reason, ...]:
@@ -59,25 +70,43 @@ class _PoolPlan:
 def plan(snapshot: Snapshot, policies: Sequence[PoolPolicy]) -> Plan:
     """What this tick wants.
 
-    While the runtime cannot be listed no replica is started or stopped; nginx still loses those that fail their probes.
+    While no engine can be listed no replica is started or stopped; nginx still loses those that fail their probes.
     """
     snapshot = without_future(snapshot)
-    by_pool = {policy.pool: policy for policy in policies}
-    judged, changes = _judge(snapshot, by_pool)
-    if RUNTIME in snapshot.unknown:
-        memory = Memory(snapshot.pools, {known.replica: known for _, known in judged})
-        return Plan((), plan_routes(policies, judged), memory, changes, dict.fromkeys(by_pool, (_SILENT,)))
-    mine = _by_pool(judged, changes, by_pool)
-    pools = {policy.pool: _plan_pool(policy, snapshot, mine[policy.pool]) for policy in policies}
+    configured = {policy.pool: policy for policy in policies}
+    judged, changes = judge(snapshot, configured)
+    if RUNTIME in snapshot.unknown or all(node.silent_since is not None for node in snapshot.nodes):
+        return _only_routes(snapshot, policies, judged, changes)
+    mine = by_pool(judged, changes, configured)
+    places = Places.of(snapshot.nodes, [known for _, known in judged])
+    doubtful = any(known.state in _DOUBTFUL for _, known in judged)  # else it is known that nothing is held
+    held = plan_routes(policies, judged).held if doubtful else {}
+    pools: dict[PoolName, _PoolPlan] = {}
+    for policy in policies:
+        pools[policy.pool] = _plan_pool(policy, snapshot, mine[policy.pool], places, _some(held.get(policy.pool)))
+    strangers = [item for item in judged if item[1].pool not in configured]
     decisions = [decision for part in pools.values() for decision in part.decisions]
-    decisions += _orphans([item for item in judged if item[1].pool not in by_pool], snapshot.at)
+    decisions += [*_orphans(strangers, snapshot.at), *_duplicates(snapshot)]
+    return _whole(snapshot, policies, pools, strangers, _possible(decisions, snapshot), changes)
+
+
+def _whole(
+    snapshot: Snapshot,
+    policies: Sequence[PoolPolicy],
+    pools: Mapping[PoolName, _PoolPlan],
+    strangers: Sequence[Judged],
+    decisions: tuple[Decision, ...],
+    changes: tuple[StateChange, ...],
+) -> Plan:
+    judged = [item for part in pools.values() for item in part.judged] + list(strangers)
     after = _carry_out([known for _, known in judged], decisions, snapshot.at)
-    routes = plan_routes(policies, [(replica, after[known.replica]) for replica, known in judged])
+    routing = plan_routes(policies, [(replica, after[known.replica]) for replica, known in judged])
     # A pool that is no longer configured is remembered: should it come back, its replicas are numbered on.
     memory = Memory({**snapshot.pools, **{name: part.memory for name, part in pools.items()}}, after)
     standing = {name: part.standing for name, part in pools.items()}
     evaluations = {name: part.evaluation for name, part in pools.items()}
-    return Plan(tuple(decisions), routes, memory, changes, standing, evaluations)
+    done = orders.fulfilled(snapshot.orders, after, pools)
+    return Plan(decisions, routing.plan, memory, changes, standing, done, evaluations)
 
 
 def after_failures(memory: Memory, failed: Sequence[Decision], now: datetime) -> Memory:
@@ -96,116 +125,102 @@ def after_failures(memory: Memory, failed: Sequence[Decision], now: datetime) ->
     return Memory(pools, replicas)
 
 
-def _judge(snapshot: Snapshot, policies: Mapping[PoolName, PoolPolicy]) -> tuple[list[Judged], tuple[StateChange, ...]]:
-    judged: list[Judged] = []
-    changes: list[StateChange] = []
-    for replica in snapshot.replicas:
-        policy = policies.get(replica.container.pool)
-        known, reason = fold_health(replica, policy.health if policy else HealthPolicy(), snapshot.at)
-        judged.append((replica, known))
-        if reason is not None:
-            was = replica.memory.state if replica.memory else None
-            changes.append(StateChange(known.replica, known.pool, was, known.state, reason))
-    return judged, tuple(changes)
+def _only_routes(
+    snapshot: Snapshot,
+    policies: Sequence[PoolPolicy],
+    judged: Sequence[Judged],
+    changes: tuple[StateChange, ...],
+) -> Plan:
+    routing = plan_routes(policies, judged)
+    memory = Memory(snapshot.pools, {known.replica: known for _, known in judged})
+    standing = {policy.pool: (_SILENT, *_some(routing.held.get(policy.pool))) for policy in policies}
+    return Plan((), routing.plan, memory, changes, standing)
 
 
-@dataclass(slots=True)
-class _Mine:
-    """The replicas of one pool, and what changed of them in this tick."""
-
-    judged: list[Judged]
-    changes: list[StateChange]
-
-    def names(self, state: ReplicaState) -> tuple[ReplicaId, ...]:
-        return tuple(known.replica for _, known in self.judged if known.state is state)
-
-
-def _by_pool(
-    judged: Sequence[Judged], changes: Sequence[StateChange], pools: Iterable[PoolName]
-) -> dict[PoolName, _Mine]:
-    found = {pool: _Mine([], []) for pool in pools}
-    for item in judged:
-        if item[1].pool in found:
-            found[item[1].pool].judged.append(item)
-    for change in changes:
-        if change.pool in found:
-            found[change.pool].changes.append(change)
-    return found
-
-
-def _plan_pool(policy: PoolPolicy, snapshot: Snapshot, mine: _Mine) -> _PoolPlan:
-    now = snapshot.at
-    before = snapshot.pools.get(policy.pool) or _adopt(policy.pool, mine.judged)
-    memory = _learn(_count_failed_starts(before, mine, now), mine)
-    out = [decide_failover(replica, known, policy.health, now) for replica, known in mine.judged]
-    evaluation, context = decide_scale(_view(memory, mine, snapshot), policy.scaling, now, policy.mode)
-    scaled: tuple[Decision, ...] = ()
-    if evaluation.desired != before.desired:
-        scaled = (ScalePool(policy.pool, before.desired, evaluation.desired, evaluation.reasons),)
-    recycled, told = decide_recycle(context, [known for _, known in mine.judged])
-    memory, judged = _recycled(context.memory, mine.judged, recycled, now)
-    surge = None if context.overrun else policy.scaling.surge  # too few for the demand: all that are missing at once
-    filling = fill(Need(policy, memory, judged, now, surge, room(context)))
+def _plan_pool(
+    policy: PoolPolicy, snapshot: Snapshot, mine: Mine, places: Places, panic: tuple[Reason, ...]
+) -> _PoolPlan:
+    now, lost, there = snapshot.at, _lost(snapshot, policy.health), mine.elsewhere(_silent(snapshot))
+    before = snapshot.pools.get(policy.pool) or starts.adopt(policy.pool, mine)
+    memory = orders.release(starts.remember(policy, before, mine, now), snapshot.orders)
+    readings = snapshot.readings.get(policy.pool, PoolReadings())
+    rolled = rollout.decide_rollout(policy, memory, there.memories(), readings, now)
+    if rolled.memory.refused_spec and not memory.refused_spec:
+        mine = changed(mine, mine.names(*SERVING), retiring_since=None)  # the way back: what was to go stays
+    allowed = budget.allow(_healed(mine, snapshot), rolled.memory, policy.health, now)
+    mine = changed(mine, allowed.paid, paid=True)
+    free = [item for item in mine.judged if item[1].replica not in allowed.blocked and not _returning(*item, snapshot)]
+    out = [step for item, known in free if (step := decide_failover(item, known, policy.health, now)) is not None]
+    evaluation, context = decide_scale(_view(allowed.memory, mine, snapshot, lost), policy.scaling, now, policy.mode)
+    wish = orders.wish(snapshot.orders, there.memories(), snapshot.nodes) or rolled.wish
+    recycled, told = decide_recycle(context, mine.memories(), wish)
+    if recycled is not None and recycled.replica not in there.names(*_UP):
+        recycled = None
+    memory = context.memory
+    if recycled is not None:
+        mine, memory = changed(mine, (recycled.replica,), retiring_since=now), replace(memory, last_recycle_at=now)
+    need = Need(policy, memory, mine.judged, now, places, _surge(policy, context, panic), room(context), rolled.spec)
+    filling = fill(replace(need, kept=allowed.blocked, lost=lost))
     memory = filling.memory
     if policy.shadow is not None:
         memory = replace(memory, shadow=cast(evaluation, policy.shadow, before.shadow))
-    first = (*scaled, recycled) if recycled is not None else scaled
-    decisions = (*first, *filling.decisions, *(decision for decision in out if decision is not None))
     shadow = memory.shadow.memory.desired if memory.shadow is not None else None
-    return _PoolPlan(decisions, memory, replace(evaluation, held=(*told, *filling.held), shadow=shadow))
+    held = (*told, *rolled.told, *allowed.held, *panic, *filling.held)
+    decisions = (*_scaled(before, evaluation), *_some(recycled), *filling.decisions, *out)
+    return _PoolPlan(decisions, memory, replace(evaluation, held=held, shadow=shadow), mine.judged)
 
 
-def _view(memory: PoolMemory, mine: _Mine, snapshot: Snapshot) -> PoolView:
-    starting, draining = len(mine.names(ReplicaState.STARTING)), len(mine.names(ReplicaState.DRAINING))
-    readings = snapshot.readings.get(memory.pool, PoolReadings())
-    return PoolView(memory, mine.names(ReplicaState.READY), starting, draining, readings, snapshot.gpus)
-
-
-def _recycled(
-    memory: PoolMemory, judged: Sequence[Judged], decision: RecycleReplica | None, now: datetime
-) -> tuple[PoolMemory, Sequence[Judged]]:
-    """What is remembered once a replica is to be recycled; its successor is started in the same tick."""
-    if decision is None:
-        return memory, judged
-    after = [
-        (replica, replace(known, retiring_since=now) if known.replica == decision.replica else known)
-        for replica, known in judged
+def _healed(mine: Mine, snapshot: Snapshot) -> list[ReplicaMemory]:
+    """What the budget is for. One that failed with its node costs nothing until it is known to be lost."""
+    silent = _silent(snapshot)
+    return [
+        known
+        for item, known in mine.judged
+        if not has_failed(known) or not (known.node in silent or _returning(item, known, snapshot))
     ]
-    return replace(memory, last_recycle_at=now), after
 
 
-def _adopt(pool: PoolName, mine: Sequence[Judged]) -> PoolMemory:
-    """A pool that nothing is remembered of has the size that is found, and numbers on from the highest."""
-    live = sum(1 for _, known in mine if known.state in (ReplicaState.STARTING, ReplicaState.READY))
-    tails = [known.replica.removeprefix(f"{pool}-") for _, known in mine]
-    return PoolMemory(pool, live, 1 + max((int(tail) for tail in tails if tail.isdecimal()), default=0))
+def _returning(replica: Replica, known: ReplicaMemory, snapshot: Snapshot) -> bool:
+    """Whether its node has only just come back: it may serve again, which three probes will tell."""
+    runs = replica.container.state is ContainerState.RUNNING and known.state is ReplicaState.UNREADY
+    back = [node.back_since for node in snapshot.nodes if node.name == known.node and node.back_since is not None]
+    return runs and any(snapshot.at - at < _CHANCE for at in back)
 
 
-def _count_failed_starts(memory: PoolMemory, mine: _Mine, now: datetime) -> PoolMemory:
-    """Starts that ended before they were ever ready, in a row; one that gets ready ends the row."""
-    known = {item[1].replica: item[1] for item in mine.judged}
-    for change in mine.changes:
-        if change.now is ReplicaState.READY:
-            memory = replace(memory, start_failures=0, last_start_failure_at=None)
-        elif _failed_start(change, known[change.replica]):
-            memory = replace(memory, start_failures=memory.start_failures + 1, last_start_failure_at=now)
-    return memory
+def _scaled(before: PoolMemory, evaluation: Evaluation) -> tuple[Decision, ...]:
+    if evaluation.desired == before.desired:
+        return ()
+    return (ScalePool(before.pool, before.desired, evaluation.desired, evaluation.reasons),)
 
 
-def _learn(memory: PoolMemory, mine: _Mine) -> PoolMemory:
-    """How long a cold start takes, from those that have just been ready for the first time."""
-    began = {change.replica for change in mine.changes if change.now is ReplicaState.READY}
-    for _, known in mine.judged:
-        if known.replica in began and known.ready_at == known.since:
-            took_s = max((known.ready_at - known.created_at).total_seconds(), 0.0)
-            usual = memory.cold_start_s
-            memory = replace(memory, cold_start_s=took_s if usual is None else usual + _LEARN * (took_s - usual))
-    return memory
+def _some(found: _Found | None) -> tuple[_Found, ...]:
+    return () if found is None else (found,)
 
 
-def _failed_start(change: StateChange, known: ReplicaMemory) -> bool:
-    was_starting = change.was in (None, ReplicaState.STARTING)
-    return was_starting and change.now in (ReplicaState.EXITED, ReplicaState.UNREADY) and known.terminated_at is None
+def _surge(policy: PoolPolicy, context: Context, panic: tuple[Reason, ...]) -> int | None:
+    """Where most look bad one successor shows first whether a new one fares any better."""
+    if panic:
+        return 1
+    return None if context.overrun else policy.scaling.surge  # too few for the demand: all that are missing at once
+
+
+def _silent(snapshot: Snapshot) -> frozenset[NodeName]:
+    return frozenset(node.name for node in snapshot.nodes if node.silent_since is not None)
+
+
+def _lost(snapshot: Snapshot, policy: HealthPolicy) -> frozenset[NodeName]:
+    """Nodes whose replicas are replaced elsewhere, because their engines have been silent for too long."""
+    if not any(why_not(node) is None for node in snapshot.nodes):
+        return frozenset()
+    silent = [(node.name, node.silent_since) for node in snapshot.nodes if node.silent_since is not None]
+    return frozenset(name for name, since in silent if snapshot.at - since >= policy.node_grace)
+
+
+def _view(memory: PoolMemory, mine: Mine, snapshot: Snapshot, lost: frozenset[NodeName]) -> PoolView:
+    here = mine.elsewhere(lost)  # what starts or drains on a lost node does so for ever
+    starting, draining = len(here.names(ReplicaState.STARTING)), len(here.names(ReplicaState.DRAINING))
+    readings = snapshot.readings.get(memory.pool, PoolReadings())
+    return PoolView(memory, mine.names(*SERVING), starting, draining, readings, snapshot.gpus)
 
 
 def _orphans(judged: Sequence[Judged], now: datetime) -> list[Decision]:
@@ -213,11 +228,32 @@ def _orphans(judged: Sequence[Judged], now: datetime) -> list[Decision]:
     decisions: list[Decision] = []
     reason = Reason(ReasonCode.POOL_UNKNOWN, "its pool is no longer in the configuration")
     for replica, known in judged:
-        if known.state in (ReplicaState.STARTING, ReplicaState.READY):
+        if known.state in (ReplicaState.STARTING, *SERVING):
             decisions.append(DrainReplica(known.pool, known.replica, (reason,)))
         elif (step := decide_failover(replica, known, HealthPolicy(), now)) is not None:
             decisions.append(step)
     return decisions
+
+
+def _duplicates(snapshot: Snapshot) -> list[Decision]:
+    """A node that was lost came back with a replica that has been started elsewhere since: the younger one goes."""
+    text = "an older container has its name"
+    return [
+        RemoveReplica(known.pool, known.replica, (Reason(ReasonCode.DUPLICATE, text),), known.node)
+        for known in snapshot.duplicates
+    ]
+
+
+def _possible(decisions: Sequence[Decision], snapshot: Snapshot) -> tuple[Decision, ...]:
+    """Without what would have to be done on a node whose engine gives no answer."""
+    silent = _silent(snapshot)
+    there = {item.container.replica for item in snapshot.replicas if item.container.node in silent}
+    return tuple(
+        decision
+        for decision in decisions
+        if not (isinstance(decision, TerminateReplica | RemoveReplica) and decision.node in silent)
+        and not (isinstance(decision, DrainReplica) and decision.replica in there)
+    )
 
 
 def _carry_out(
@@ -229,10 +265,10 @@ def _carry_out(
         if isinstance(decision, DrainReplica):
             known = after[decision.replica]
             why = decision.reasons[0].text
-            after[decision.replica] = replace(known, state=ReplicaState.DRAINING, since=now, why=why)
+            after[decision.replica] = replace(
+                known, state=ReplicaState.DRAINING, since=now, why=why, held=known.holds, retiring_since=None
+            )
         elif isinstance(decision, TerminateReplica):
             known = after[decision.replica]
             after[decision.replica] = replace(known, terminated_at=known.terminated_at or now)
-        elif isinstance(decision, RecycleReplica):
-            after[decision.replica] = replace(after[decision.replica], retiring_since=now)
     return after

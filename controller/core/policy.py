@@ -8,7 +8,11 @@ from datetime import timedelta
 from enum import StrEnum
 
 from controller.core.cron import FloorWindow
+from controller.core.healing import HealthPolicy as HealthPolicy
+from controller.core.healing import RolloutPolicy as RolloutPolicy
 from controller.core.model import PoolName
+from controller.core.possible import ImpossiblePolicy as ImpossiblePolicy
+from controller.core.possible import require
 
 
 class Source(StrEnum):
@@ -45,15 +49,6 @@ class Mode(StrEnum):
     PAUSED = "paused"
 
 
-class ImpossiblePolicy(ValueError):
-    """A policy that can never act as it says. One sentence: what is wrong, and what would be right."""
-
-
-def _require(holds: bool, sentence: str) -> None:
-    if not holds:
-        raise ImpossiblePolicy(sentence)
-
-
 @dataclass(frozen=True, slots=True)
 class TargetPolicy:
     """A signal that is to stay at `target` for each replica; replicas are added and removed in proportion."""
@@ -62,7 +57,7 @@ class TargetPolicy:
     enabled: bool = True
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             math.isfinite(self.target) and self.target > 0, f"target is {self.target:g}; it must be a number above 0"
         )
 
@@ -82,12 +77,12 @@ class UtilizationPolicy:
     enabled: bool = True
 
     def __post_init__(self) -> None:
-        _require(0 < self.target <= 1, f"target is {self.target:g}; utilization must be above 0 and at most 1")
-        _require(
+        require(0 < self.target <= 1, f"target is {self.target:g}; utilization must be above 0 and at most 1")
+        require(
             self.target <= self.threshold <= 1,
             f"threshold is {self.threshold:g}; it must be at least the target {self.target:g} and at most 1",
         )
-        _require(self.duration > timedelta(0), "for must be above 0")
+        require(self.duration > timedelta(0), "for must be above 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +100,13 @@ class LatencyPolicy:
     enabled: bool = True
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             math.isfinite(self.threshold) and self.threshold > 0,
             f"threshold is {self.threshold:g}; it must be a time above 0",
         )
-        _require(self.duration > timedelta(0), "for must be above 0")
+        require(self.duration > timedelta(0), "for must be above 0")
         quantile = self.quantile
-        _require(
+        require(
             quantile is None or 0 < quantile < 1, f"quantile is {quantile}; it must lie between 0 and 1, or be mean"
         )
 
@@ -126,8 +121,8 @@ class ErrorsPolicy:
     enabled: bool = True
 
     def __post_init__(self) -> None:
-        _require(0 < self.threshold < 1, f"threshold is {self.threshold:g}; it must lie between 0 and 1")
-        _require(self.duration > timedelta(0), "for must be above 0")
+        require(0 < self.threshold < 1, f"threshold is {self.threshold:g}; it must lie between 0 and 1")
+        require(self.duration > timedelta(0), "for must be above 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +135,8 @@ class MemoryPolicy:
     enabled: bool = True
 
     def __post_init__(self) -> None:
-        _require(0 < self.threshold < 1, f"threshold is {self.threshold:g}; it must lie between 0 and 1")
-        _require(self.duration > timedelta(0), "for must be above 0")
+        require(0 < self.threshold < 1, f"threshold is {self.threshold:g}; it must lie between 0 and 1")
+        require(self.duration > timedelta(0), "for must be above 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +148,9 @@ class RateLimit:
     period: timedelta
 
     def __post_init__(self) -> None:
-        _require(self.replicas >= 1, f"replicas is {self.replicas}; at least 1 must be allowed, else nothing can move")
-        _require(self.percent >= 0, f"percent is {self.percent:g}; it must be at least 0")
-        _require(self.period > timedelta(0), "per must be above 0")
+        require(self.replicas >= 1, f"replicas is {self.replicas}; at least 1 must be allowed, else nothing can move")
+        require(self.percent >= 0, f"percent is {self.percent:g}; it must be at least 0")
+        require(self.period > timedelta(0), "per must be above 0")
 
     def step(self, count: int) -> int:
         """How many replicas a count may change by within one period."""
@@ -171,7 +166,7 @@ class PanicPolicy:
     hold: timedelta = timedelta(seconds=60)
 
     def __post_init__(self) -> None:
-        _require(self.factor > 1, f"factor is {self.factor:g}; it must be above 1")
+        require(self.factor > 1, f"factor is {self.factor:g}; it must be above 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,23 +208,23 @@ class ScalingPolicy:
     scrape_interval: timedelta = timedelta(seconds=1)
 
     def __post_init__(self) -> None:
-        _require(self.floor >= 0, f"floor is {self.floor}; it must be at least 0")
-        _require(self.ceiling >= 1, f"ceiling is {self.ceiling}; it must be at least 1")
-        _require(
+        require(self.floor >= 0, f"floor is {self.floor}; it must be at least 0")
+        require(self.ceiling >= 1, f"ceiling is {self.ceiling}; it must be at least 1")
+        require(
             self.floor <= self.ceiling,
             f"floor {self.floor} is above ceiling {self.ceiling}; make the floor at most the ceiling",
         )
-        _require(0 <= self.tolerance < 1, f"tolerance is {self.tolerance:g}; it must be at least 0 and below 1")
-        _require(self.surge >= 1, f"surge is {self.surge}; it must be at least 1")
+        require(0 <= self.tolerance < 1, f"tolerance is {self.tolerance:g}; it must be at least 0 and below 1")
+        require(self.surge >= 1, f"surge is {self.surge}; it must be at least 1")
         signals = (self.in_flight, self.utilization, self.kv_cache, self.tokens, self.latency)
-        _require(
+        require(
             any(signal.enabled for signal in signals) or bool(self.schedule) or self.floor == self.ceiling,
             "no signal is enabled, so that nothing could ever scale the pool; enable one",
         )
         for window in self.schedule:
-            _require(window.floor <= self.ceiling, f"a scheduled floor {window.floor} is above ceiling {self.ceiling}")
+            require(window.floor <= self.ceiling, f"a scheduled floor {window.floor} is above ceiling {self.ceiling}")
         for name, wanted in self._windows().items():
-            _require(
+            require(
                 not timedelta(0) < wanted < self.scrape_interval,
                 f"{name} of {wanted.total_seconds():g} s is shorter than the time between two scrapes, "
                 f"{self.scrape_interval.total_seconds():g} s; make it at least that",
@@ -254,23 +249,6 @@ class ScalingPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class HealthPolicy:
-    """When a replica is out, and how long each step may take."""
-
-    failures: int = 3  # probes in a row
-    probe_interval: timedelta = timedelta(seconds=1)
-    probe_timeout: timedelta = timedelta(seconds=1)
-    cold_start_deadline: timedelta = timedelta(seconds=300)
-    drain_timeout: timedelta = timedelta(seconds=30)
-    backoff_base: timedelta = timedelta(seconds=10)  # after n failed starts in a row: base * 2^(n-1), at most the cap
-    backoff_cap: timedelta = timedelta(seconds=300)
-
-    def __post_init__(self) -> None:
-        if self.failures < 1:
-            raise ValueError(f"failures is {self.failures}; it must be at least 1")
-
-
-@dataclass(frozen=True, slots=True)
 class PoolPolicy:
     """Everything the core must know of a pool. `shadow` is the second policy of a pool in that mode."""
 
@@ -280,9 +258,11 @@ class PoolPolicy:
     health: HealthPolicy = field(default_factory=HealthPolicy)
     mode: Mode = Mode.ACTIVE
     shadow: ScalingPolicy | None = None
+    rollout: RolloutPolicy = field(default_factory=RolloutPolicy)
+    spec_hash: str = ""  # what its replicas are to be made of
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             (self.mode is Mode.SHADOW) == (self.shadow is not None),
             "a pool in mode shadow needs the second policy under shadow, and only such a pool has one",
         )

@@ -7,26 +7,33 @@ successor that fares no better would else be followed by the next one for ever.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from controller.core.decision import Decision, DrainReplica, RecycleReplica
 from controller.core.limits import Context, no_room, room
-from controller.core.model import Known, Reading, ReplicaId, ReplicaMemory, ReplicaState, Signal
+from controller.core.model import SERVING, Known, Reading, ReplicaId, ReplicaMemory, ReplicaState, Signal
 from controller.core.reason import Reason, ReasonCode
+from controller.core.suspicion import STANDS_OUT
 from controller.core.thresholds import durations_of, key_of, long_enough
 from controller.core.words import amount
 
-_STANDS_OUT = 2.0  # times the mean of the peers
 
+def decide_recycle(
+    context: Context, mine: Sequence[ReplicaMemory], wish: tuple[ReplicaMemory, Reason] | None = None
+) -> tuple[RecycleReplica | None, tuple[Reason, ...]]:
+    """The replica to recycle, if any, and what stands in the way of one that should be.
 
-def decide_recycle(context: Context, mine: Sequence[ReplicaMemory]) -> tuple[RecycleReplica | None, tuple[Reason, ...]]:
-    """The replica to recycle, if any, and what stands in the way of one that should be."""
-    if not any("/" in name for name in context.memory.over_since):
-        return None, ()
-    over = long_enough(context.memory.over_since, durations_of(context.moment), context.now)
+    A `wish` (an order, or a changed spec) comes first, and waits for no interval.
+    """
+    if wish is not None:
+        return _wished(context, mine, *wish)
+    worst = _slow(mine)
     told: tuple[Reason, ...] = ()
-    worst = _fullest(context, over)
-    if worst is None:
-        worst, told = _failing(context, over)
+    if worst is None and any("/" in name for name in context.memory.over_since):
+        over = long_enough(context.memory.over_since, durations_of(context.moment), context.now)
+        worst = _fullest(context, over)
+        if worst is None:
+            worst, told = _failing(context, over)
     if worst is None or any(known.retiring_since is not None for known in mine):
         return None, told
     name, reason = worst
@@ -36,14 +43,42 @@ def decide_recycle(context: Context, mine: Sequence[ReplicaMemory]) -> tuple[Rec
     return RecycleReplica(context.memory.pool, name, (reason,)), told
 
 
-def succeed(mine: Sequence[ReplicaMemory], desired: int) -> Decision | None:
-    """Drain the recycled replica once the others are enough without it."""
-    old = next((known for known in mine if known.retiring_since and known.state is ReplicaState.READY), None)
-    others = sum(1 for known in mine if known.state is ReplicaState.READY and known.retiring_since is None)
-    if old is None or others < desired or any(known.state is ReplicaState.DRAINING for known in mine):
+def _wished(
+    context: Context, mine: Sequence[ReplicaMemory], known: ReplicaMemory, reason: Reason
+) -> tuple[RecycleReplica | None, tuple[Reason, ...]]:
+    """One at a time, and only while the pool is whole."""
+    view = context.moment.view
+    if view.pending or view.draining or any(other.retiring_since is not None for other in mine):
+        return None, (reason,)
+    if room(context) == 0:
+        text = f"{known.replica} is not replaced: {no_room(context.policy.gpu_memory_bytes)}"
+        return None, (reason, Reason(ReasonCode.NO_GPU_FITS, text))
+    return RecycleReplica(known.pool, known.replica, (reason,)), ()
+
+
+def _slow(mine: Sequence[ReplicaMemory]) -> tuple[ReplicaId, Reason] | None:
+    """One that was found to be far slower than its peers; it has left nginx, so there is nothing to wait for."""
+    for known in mine:
+        if known.state is ReplicaState.SUSPECT and known.code == ReasonCode.SPEED_STANDS_OUT.value:
+            return known.replica, Reason(ReasonCode.SPEED_STANDS_OUT, known.why)
+    return None
+
+
+def succeed(mine: Sequence[ReplicaMemory], desired: int, spec: str, baked: datetime) -> Decision | None:
+    """Drain the recycled replica once the others are enough without it.
+
+    One of another spec than `spec` waits until all of that spec have been ready since `baked`.
+    """
+    old = next((known for known in mine if known.retiring_since and known.state in SERVING), None)
+    others = [known for known in mine if known.state in SERVING and known.retiring_since is None]
+    if old is None or len(others) < desired or any(known.state is ReplicaState.DRAINING for known in mine):
         return None
-    text = f"{others} others serve, {desired} are desired"
-    reason = Reason(ReasonCode.SUCCESSOR_READY, text, {"others": others, "desired": desired})
+    if spec and old.spec_hash != spec:
+        raw = [known for known in others if known.spec_hash == spec and (known.ready_at or baked) > baked]
+        if raw:
+            return None
+    text = f"{len(others)} others serve, {desired} are desired"
+    reason = Reason(ReasonCode.SUCCESSOR_READY, text, {"others": len(others), "desired": desired})
     return DrainReplica(old.pool, old.replica, (reason,))
 
 
@@ -73,7 +108,7 @@ def _failing(context: Context, over: frozenset[str]) -> tuple[tuple[ReplicaId, R
     usual = sum(peers) / len(peers) if peers else value
     numbers = {"errors": round(value, 4), "peers": round(usual, 4), "threshold": context.policy.errors.threshold}
     share, theirs = amount(Signal.ERRORS, value), amount(Signal.ERRORS, usual)
-    if peers and value > _STANDS_OUT * usual:
+    if peers and value > STANDS_OUT * usual:
         text = f"{share} of its answers are errors, {theirs} of its peers'"
         return (name, Reason(ReasonCode.ERRORS_STAND_OUT, text, numbers)), ()
     text = f"{share} of the answers of {name} are errors, and {theirs} of its peers': more replicas would not help"

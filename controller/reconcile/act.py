@@ -19,10 +19,12 @@ from controller.core.decision import (
 )
 from controller.core.errors import GatewayRejected, GatewayUnavailable, PermanentError, TransientError
 from controller.core.model import Container, GatewayPlan
+from controller.core.reason import ReasonCode
 from controller.ports import GatewayState
 from controller.reconcile.parts import Parts
 
 DONE = "done"
+_WANTED = (ReasonCode.DRAINED, ReasonCode.DUPLICATE)  # removed because it was to go, and not because it failed
 _AT_ONCE = 4  # calls to the runtime in parallel: a start takes a few tenths of a second, nearly all of it waiting
 
 
@@ -32,6 +34,7 @@ class Outcome:
 
     decision: Decision
     error: Exception | None = None
+    last_words: str = ""
 
     @property
     def text(self) -> str:
@@ -76,11 +79,23 @@ def carry_out(parts: Parts, plan: Plan) -> tuple[Outcome, ...]:
 
 
 def _attempt(parts: Parts, decision: Decision) -> Outcome:
+    words = ""
     try:
+        words = _last_words(parts, decision)
         _do(parts, decision)
     except (TransientError, PermanentError) as error:
-        return Outcome(decision, error)
-    return Outcome(decision)
+        return Outcome(decision, error, words)
+    return Outcome(decision, last_words=words)
+
+
+def _last_words(parts: Parts, decision: Decision) -> str:
+    """What a replica that failed wrote last; asked before it is gone for good."""
+    if not isinstance(decision, RemoveReplica) or decision.reasons[-1].code in _WANTED:
+        return ""
+    try:
+        return parts.fleet.last_words(decision.node, decision.replica)
+    except (TransientError, PermanentError) as error:
+        return f"its log could not be read: {error}"
 
 
 def _do(parts: Parts, decision: Decision) -> None:
@@ -88,11 +103,12 @@ def _do(parts: Parts, decision: Decision) -> None:
         case ScalePool() | RecycleReplica() | DrainReplica():
             pass  # what they want is in the memory and in the routes already
         case StartReplica():
-            parts.runtime.start_replica(parts.spec_for(decision.pool, decision.replica))
+            spec = parts.spec_for(decision.pool, decision.replica, decision.spec_hash)
+            parts.fleet.start(decision.node, spec)
         case TerminateReplica():
-            parts.runtime.terminate_replica(decision.replica)
+            parts.fleet.terminate(decision.node, decision.replica)
         case RemoveReplica():
-            parts.runtime.remove_replica(decision.replica)
+            parts.fleet.remove(decision.node, decision.replica)
         case _:
             assert_never(decision)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from controller.core.decision import Decision, Reason, ScalePool, StateChange
+from controller.core.decision import Decision, Reason, ReasonCode, ScalePool, StateChange
 from controller.core.event import Event
-from controller.core.model import GatewayPlan
+from controller.core.model import GatewayPlan, PoolName
 from controller.reconcile.act import GatewayOutcome, Outcome
 
 _PAST = {
@@ -17,6 +17,16 @@ _PAST = {
     "drain_replica": "replica_drained",
     "terminate_replica": "replica_terminated",
     "remove_replica": "replica_removed",
+}
+
+
+# What stands over a pool until it is over, and is told when it begins and when it ends.
+_ALARMS = {
+    ReasonCode.PANIC_THRESHOLD: ("gateway_held", "gateway_free"),
+    ReasonCode.FUSE_BLOWN: ("fuse_blown", "fuse_closed"),
+    ReasonCode.CRASH_LOOP: ("pool_quarantined", "pool_released"),
+    ReasonCode.ROLLED_BACK: ("spec_refused", "spec_accepted"),
+    ReasonCode.NO_NODE: ("placement_blocked", "placement_free"),
 }
 
 
@@ -47,6 +57,37 @@ def of_outcome(outcome: Outcome, at: datetime) -> Event:
         message = f"Went from {decision.current} to {decision.desired}: {sentence(decision.reasons)}."
         return Event(at, "pool_scaled", subject, reason.code, message, numbers)
     return Event(at, _PAST[decision.kind], subject, reason.code, f"{sentence(decision.reasons)}.", numbers)
+
+
+def of_alarms(
+    before: Mapping[PoolName, Sequence[Reason]], now: Mapping[PoolName, Sequence[Reason]], at: datetime
+) -> list[Event]:
+    """What began to stand over a pool, and what ended."""
+    old, new = _alarms(before), _alarms(now)
+    begun = [
+        Event(at, _ALARMS[code][0], f"pool/{pool}", code, _sentence(reason), reason.numbers)
+        for (pool, code), reason in new.items()
+        if (pool, code) not in old
+    ]
+    ended = [
+        Event(at, _ALARMS[code][1], f"pool/{pool}", code, "It is over.")
+        for pool, code in old
+        if (pool, code) not in new and pool in now
+    ]
+    return begun + ended
+
+
+def _alarms(standing: Mapping[PoolName, Sequence[Reason]]) -> dict[tuple[PoolName, ReasonCode], Reason]:
+    return {
+        (pool, reason.code): reason
+        for pool, reasons in standing.items()
+        for reason in reasons
+        if reason.code in _ALARMS
+    }
+
+
+def _sentence(reason: Reason) -> str:
+    return f"{reason.text[0].upper()}{reason.text[1:]}."
 
 
 def of_gateway(outcome: GatewayOutcome, plan: GatewayPlan, at: datetime) -> list[Event]:

@@ -3,39 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from controller.core import orders
 from controller.core.decision import Memory
-from controller.core.errors import MetricsUnavailable, PermanentError, TransientError
+from controller.core.errors import MetricsUnavailable
 from controller.core.model import (
+    SERVING,
+    Address,
     Container,
     ContainerState,
+    GatewayPlan,
+    Node,
+    NodeName,
+    Order,
     ProbeHistory,
     ProbeTarget,
     Replica,
     ReplicaId,
+    ReplicaMemory,
+    ReplicaState,
     Snapshot,
 )
 from controller.core.planner import RUNTIME
 from controller.core.policy import HealthPolicy, PoolPolicy
 from controller.reconcile.answers import Answer, read
+from controller.reconcile.fleet import Listing
 from controller.reconcile.parts import Parts
 from controller.reconcile.queries import LAST_REQUEST, question, wanted_by
 
 METRICS = "metrics"  # in Snapshot.unknown: Prometheus gave no answer
+_UP = (ReplicaState.STARTING, *SERVING)
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What the runtime and the probes said in one tick."""
+    """What the runtimes and the probes said in one tick. `duplicates` are younger containers of the same name."""
 
     containers: tuple[Container, ...]
     probes: Mapping[ReplicaId, ProbeHistory]
-    unknown: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    duplicates: tuple[Container, ...] = ()
 
 
 class Observer:
-    """Reads every port once per tick. Keeps the last list of replicas, for the ticks in which the runtime is silent."""
+    """Reads every port once per tick."""
 
     def __init__(self, parts: Parts, policies: Sequence[PoolPolicy]) -> None:
         self._parts = parts
@@ -43,34 +55,42 @@ class Observer:
         self._wanted = {policy.pool: wanted_by(policy) for policy in policies}
         names = {name for wanted in self._wanted.values() for name in wanted.signals}
         self._question = question(names | {LAST_REQUEST})
-        self._last_seen: tuple[Container, ...] | None = None
 
     def observe(self, tick: int) -> tuple[Snapshot, Sighting]:
         """What is. Blocks for at most the sum of the ports' deadlines.
 
         Raises:
-            TransientError, PermanentError: the runtime has not been listed even once. What exists is not known, and an
-                empty world would take every replica out of nginx.
+            TransientError, PermanentError: no node has been listed even once. What exists is not known, and an empty
+                world would take every replica out of nginx.
         """
-        sighting = self._look()
-        answer, unknown = self._read()
-        at = self._parts.clock.now()
-        memory = self._parts.store.load()
-        routed = self._parts.gateway.state().applied.replicas()
+        parts = self._parts
+        memory, standing, applied = parts.store.load(), parts.store.orders(), parts.gateway.state().applied
+        sighting = self._look(memory, standing, applied)
+        answer, blind = self._read()
+        routed = applied.replicas()
         replicas = tuple(_replica(container, sighting.probes, memory, routed) for container in sighting.containers)
-        missing = (*sighting.unknown, *unknown)
-        return Snapshot(at, tick, replicas, memory.pools, answer.pools, missing, answer.gpus), sighting
+        snapshot = Snapshot(
+            parts.clock.now(),
+            tick,
+            replicas,
+            memory.pools,
+            answer.pools,
+            (*_silent(sighting.nodes), *blind),
+            answer.gpus,
+            sighting.nodes,
+            sighting.duplicates,
+            standing,
+        )
+        return snapshot, sighting
 
-    def _look(self) -> Sighting:
-        unknown: tuple[str, ...] = ()
-        try:
-            self._last_seen = self._parts.runtime.list_replicas()
-        except (TransientError, PermanentError):
-            if self._last_seen is None:
-                raise
-            unknown = (RUNTIME,)
-        targets = [target for container in self._last_seen if (target := self._target(container))]
-        return Sighting(self._last_seen, self._parts.prober.probe(targets), unknown)
+    def _look(self, memory: Memory, standing: Sequence[Order], applied: GatewayPlan) -> Sighting:
+        listing = self._parts.fleet.look()
+        nodes = tuple(replace(node, cordoned=orders.cordoned(node, standing)) for node in listing.nodes)
+        every = (*listing.containers, *_unseen(listing, memory, applied))
+        containers = _oldest(every)
+        targets = [target for container in containers if (target := self._target(container))]
+        duplicates = tuple(container for container in every if container not in containers)
+        return Sighting(containers, self._parts.prober.probe(targets), nodes, duplicates)
 
     def _target(self, container: Container) -> ProbeTarget | None:
         """An image with our launcher is asked for its status, another for its engine's health."""
@@ -88,6 +108,45 @@ class Observer:
             return read(self._parts.metrics.query(self._question), self._wanted), ()
         except MetricsUnavailable:
             return Answer(), (METRICS,)
+
+
+def _silent(nodes: Sequence[Node]) -> tuple[str, ...]:
+    """The names of what gives no answer: each node of several, and all of them together."""
+    silent = [node.name for node in nodes if node.silent_since is not None]
+    each = tuple(f"{RUNTIME}:{name}" for name in silent) if len(nodes) > 1 else ()
+    return (RUNTIME, *each) if len(silent) == len(nodes) else each
+
+
+def _oldest(containers: Sequence[Container]) -> tuple[Container, ...]:
+    """One of each name."""
+    found: dict[ReplicaId, Container] = {}
+    for container in containers:
+        known = found.setdefault(container.replica, container)
+        if container.created_at < known.created_at:
+            found[container.replica] = container
+    return tuple(found.values())
+
+
+def _unseen(listing: Listing, memory: Memory, applied: GatewayPlan) -> tuple[Container, ...]:
+    """The replicas on nodes that this process has not seen yet: an earlier one has, and nginx may have their addresses.
+
+    Without them a controller that starts while a node is silent would start all of them a second time.
+    """
+    names = {node.name for node in listing.nodes} - listing.seen
+    there = {server.replica: server.address for routes in applied.pools for server in routes.servers}
+    return tuple(
+        _remembered(known, there.get(known.replica))
+        for known in memory.replicas.values()
+        if known.node in names and known.state in _UP
+    )
+
+
+def _remembered(known: ReplicaMemory, address: Address | None) -> Container:
+    node, state = NodeName(known.node), ContainerState.RUNNING
+    detail = "its node has not answered yet"
+    return Container(
+        known.replica, known.pool, node, known.spec_hash, state, known.created_at, engine=address, detail=detail
+    )
 
 
 def _replica(

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from controller.core.model import PoolName, ReplicaId
 from controller.ports import (
     Clock,
-    ContainerRuntime,
     EventSink,
     Gateway,
     Lease,
@@ -18,14 +17,18 @@ from controller.ports import (
     StateStore,
     TargetWriter,
 )
+from controller.reconcile.fleet import Fleet
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Everything outside the core. `spec_for` says what a new replica of a pool is made of."""
+    """Everything outside the core. `spec_for` says what a new replica of a pool is made of, given its spec's hash.
+
+    It raises `RuntimeRejected` for a hash that nobody remembers.
+    """
 
     clock: Clock
-    runtime: ContainerRuntime
+    fleet: Fleet
     prober: Prober
     metrics: MetricSource
     gateway: Gateway
@@ -33,4 +36,4 @@ class Parts:
     lease: Lease
     sink: EventSink
     targets: TargetWriter
-    spec_for: Callable[[PoolName, ReplicaId], ReplicaSpec]
+    spec_for: Callable[[PoolName, ReplicaId, str], ReplicaSpec]

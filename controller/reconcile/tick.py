@@ -6,18 +6,20 @@ crash anywhere in between the next controller finds either nothing begun or a de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from controller.core.decision import Decision, Plan
-from controller.core.errors import LostLease
+from controller.core.decision import Decision, Plan, RemoveReplica
+from controller.core.errors import LostLease, TransientError
 from controller.core.event import Event
-from controller.core.model import ReplicaId, Snapshot, Term
+from controller.core.model import PoolName, ReplicaId, Snapshot, Term
 from controller.core.planner import after_failures, plan
 from controller.core.policy import PoolPolicy
+from controller.core.reason import Reason
 from controller.core.routing import only_remove
-from controller.ports import TickReport
+from controller.ports import LastWords, TickReport
 from controller.reconcile import act, narrate
 from controller.reconcile.ledger import Ledger
 from controller.reconcile.observe import Observer
@@ -50,6 +52,7 @@ class Ticker:
         self._unknown: tuple[str, ...] = ()
         self._term: Term | None = None
         self._decided: tuple[Decision, ...] = ()
+        self._standing: Mapping[PoolName, tuple[Reason, ...]] = {}
         self.latest: Tick | None = None
         self.lost_lease = False
         self.on_lost_lease: Callable[[], None] = lambda: None
@@ -82,12 +85,15 @@ class Ticker:
         """From the observation to the report; whether nginx took a new configuration."""
         parts = self._parts
         term = self.lead()
+        self._hold(term)
         snapshot, sighting = self._observer.observe(number)
         wanted = plan(snapshot, self._policies)
         ids = self._record(snapshot, wanted, term)
         routes = act.apply_routes(parts, wanted.gateway)
+        self._hold(term)  # what follows may take its time, and nobody else may act meanwhile
         outcomes = act.carry_out(parts, wanted)
         self._finish(wanted, dict(zip(ids, outcomes, strict=True)), term)
+        self._keep_last_words(outcomes, snapshot.at)
         self._narrate(snapshot, wanted, outcomes, routes)
         self._tell(narrate.of_targets(act.write_targets(parts, sighting.containers), snapshot.at))
         done = any(outcome.error is None for outcome in outcomes)
@@ -97,6 +103,11 @@ class Ticker:
         again = parts.clock.now() if moved else routes.state.retry_at
         self.latest = Tick(snapshot, wanted, routes.state.applied.replicas(), again)
         return routes.changed
+
+    def _hold(self, term: Term) -> None:
+        """Keep the lead. Raises `LostLease` once it is over."""
+        with contextlib.suppress(TransientError):  # the database is away: the record, which needs it, tells of that
+            self._parts.lease.renew(term)
 
     def _record(self, snapshot: Snapshot, wanted: Plan, term: Term) -> tuple[int, ...]:
         """Save the plan; the ids of its decisions.
@@ -121,15 +132,24 @@ class Ticker:
         texts = {number: outcome.text for number, outcome in outcomes.items()}
         self._parts.store.finish(texts, memory, term=term)
 
+    def _keep_last_words(self, outcomes: Sequence[act.Outcome], at: datetime) -> None:
+        for outcome in outcomes:
+            if outcome.last_words and isinstance(outcome.decision, RemoveReplica):
+                decision = outcome.decision
+                code = decision.reasons[-1].code.value
+                words = LastWords(at, decision.pool, decision.replica, code, outcome.last_words)
+                self._parts.store.keep_last_words(words)
+
     def _narrate(
         self, snapshot: Snapshot, wanted: Plan, outcomes: Sequence[act.Outcome], routes: act.GatewayOutcome
     ) -> None:
         at = snapshot.at
         events = narrate.of_sources(self._unknown, snapshot.unknown, at)
         events += [narrate.of_change(change, at) for change in wanted.changes]
+        events += narrate.of_alarms(self._standing, wanted.standing, at)
         events += narrate.of_gateway(routes, wanted.gateway, at)
         events += [narrate.of_outcome(outcome, at) for outcome in outcomes]
-        self._unknown = snapshot.unknown
+        self._unknown, self._standing = snapshot.unknown, wanted.standing
         self._tell(events)
         if events:
             self._parts.store.append(narrate.stamp(events, self._number, self._term or Term(0)))

@@ -17,7 +17,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.store import KeptSink, KeptTargets
 from tests.fakes.world import FakeMetrics, FakeProber, FakeRuntime
-from tests.scenarios.test_ticks import spec
+from tests.scenarios.world import spec
 
 _TICKS = 50
 

@@ -35,6 +35,7 @@ from controller.reconcile.queries import (
     NUMBERS,
     REPLICA_ERRORS,
     REPLICA_REQUESTS,
+    REPLICA_TOKENS,
 )
 
 
@@ -46,15 +47,23 @@ class FakeReplica:
     started_at: datetime
     cold_start_s: float
     hung: bool = False
+    wedged: bool = False
     terminated: bool = False
     in_flight: int = 0
+    last_token_at: datetime | None = None
+    words: str = ""
 
 
 class FakeRuntime:
-    """See `ContainerRuntime`. A terminated replica exits once it has nothing in flight."""
+    """See `ContainerRuntime`. A terminated replica exits once it has nothing in flight.
 
-    def __init__(self, clock: Clock, cold_start_s: float = 2.0) -> None:
-        self.clock, self.cold_start_s = clock, cold_start_s
+    Replicas of a spec in `broken` exit as soon as they are started.
+    """
+
+    def __init__(self, clock: Clock, cold_start_s: float = 2.0, node: NodeName = NodeName("local")) -> None:
+        self.clock, self.cold_start_s, self.node = clock, cold_start_s, node
+        self.broken: set[str] = set()
+        self.specs: dict[ReplicaId, str] = {}  # of every one that was ever started
         self.replicas: dict[ReplicaId, FakeReplica] = {}
         self.down = False
         self.reject: str | None = None
@@ -78,7 +87,7 @@ class FakeRuntime:
         container = Container(
             replica=spec.replica,
             pool=spec.pool,
-            node=NodeName("local"),
+            node=self.node,
             spec_hash=spec.spec_hash,
             state=ContainerState.RUNNING,
             created_at=self.clock.now(),
@@ -87,6 +96,9 @@ class FakeRuntime:
         )
         self.replicas[spec.replica] = FakeReplica(container, self.clock.now(), self.cold_start_s)
         self.started.append(spec.replica)
+        self.specs[spec.replica] = spec.spec_hash
+        if spec.spec_hash in self.broken:
+            self.kill(spec.replica, 1)
         self._tell()
 
     def terminate_replica(self, replica: ReplicaId) -> None:
@@ -100,6 +112,10 @@ class FakeRuntime:
         if self.replicas.pop(replica, None) is not None:
             self.removed.append(replica)
             self._tell()
+
+    def last_words(self, replica: ReplicaId) -> str:
+        self._answer()
+        return self.replicas[replica].words if replica in self.replicas else ""
 
     def watch(self, on_event: Callable[[], None]) -> None:
         self._on_event = on_event
@@ -119,6 +135,10 @@ class FakeRuntime:
             launcher=None,
         )
         self._tell()
+
+    def wedge(self, replica: ReplicaId) -> None:
+        """It answers, has a request, and makes no token any more."""
+        self.replicas[replica].wedged, self.replicas[replica].in_flight = True, 1
 
     def pause(self, replica: ReplicaId) -> None:
         """What `docker pause` does."""
@@ -155,8 +175,8 @@ class FakeRuntime:
 class FakeProber:
     """See `Prober`: one probe of each target for every second that passed, over the fake runtime."""
 
-    def __init__(self, runtime: FakeRuntime) -> None:
-        self._runtime = runtime
+    def __init__(self, *runtimes: FakeRuntime) -> None:
+        self._runtime, self._runtimes = runtimes[0], runtimes
         self._known: dict[ReplicaId, ProbeHistory] = {}
 
     def probe(self, targets: Sequence[ProbeTarget]) -> Mapping[ReplicaId, ProbeHistory]:
@@ -164,7 +184,7 @@ class FakeProber:
         fresh: dict[ReplicaId, ProbeHistory] = {}
         for target in targets:
             before = self._known.get(target.replica)
-            entry = self._runtime.replicas.get(target.replica)
+            entry = self._find(target.replica)
             phase = self._runtime.phase(entry) if entry and not entry.hung else None
             ok = phase is LauncherPhase.READY
             passed = 1 if before is None else int((now - before.at).total_seconds() // target.interval_s)
@@ -175,12 +195,24 @@ class FakeProber:
             in_flight = entry.in_flight if entry and phase else None
             detail = "" if ok else "no answer within 1 s" if phase is None else f"the launcher is {phase.value}"
             waiting = None if in_flight is None else 0
-            fresh[target.replica] = ProbeHistory(now, ok, in_a_row, detail, phase, in_flight, waiting)
+            token_at = _token_at(entry, now) if entry and phase is LauncherPhase.READY else None
+            fresh[target.replica] = ProbeHistory(now, ok, in_a_row, detail, phase, in_flight, waiting, token_at)
         self._known = fresh
         return fresh
 
+    def _find(self, replica: ReplicaId) -> FakeReplica | None:
+        found = (runtime.replicas.get(replica) for runtime in self._runtimes)
+        return next((entry for entry in found if entry is not None), None)
+
     def close(self) -> None:
         self._known = {}
+
+
+def _token_at(entry: FakeReplica, now: datetime) -> datetime:
+    """The newest token: the first one of its start, and one a moment ago while it works."""
+    works = entry.in_flight > 0 and not entry.wedged
+    entry.last_token_at = now if works or entry.last_token_at is None else entry.last_token_at
+    return entry.last_token_at
 
 
 _STATISTICS = ("mean", "p50", "p90", "p95", "p99")
@@ -203,9 +235,10 @@ _Numbers = Iterator[tuple[dict[str, str], float | None]]
 class FakeMetrics:
     """See `MetricSource`: what Prometheus would answer to a `question`, and nothing that was not asked.
 
-    What is not set is idle: the errors and the latency of every pool, and every signal of the replicas that are ready
-    in the runtime. What is set to None is unknown, as is a gateway or a last request that is not set. `age_s` is how
-    old everything is.
+    What is not set is idle: the errors and the latency of every pool, and every signal, the requests and the tokens of
+    the replicas that are ready in the runtime. What is set to None is unknown, as is a gateway or a last request that
+    is not set. A replica whose errors are set has had requests enough to judge it by, and `tokens` follow the signal,
+    unless they are set. `age_s` is how old everything is.
     """
 
     def __init__(self, clock: Clock, runtime: FakeRuntime | None = None) -> None:
@@ -216,13 +249,15 @@ class FakeMetrics:
         self.replicas: dict[tuple[PoolName, ReplicaId], float] = {}  # requests in flight and waiting
         self.pool: dict[tuple[PoolName, Signal], float | None] = {}
         self.replica: dict[tuple[PoolName, ReplicaId, Signal], float | None] = {}
+        self.requests: dict[tuple[PoolName, ReplicaId], float | None] = {}  # that it was sent in the errors' window
+        self.tokens: dict[tuple[PoolName, ReplicaId], float | None] = {}  # per second
         self.last_request: dict[PoolName, datetime | None] = {}
         self.gpus: dict[tuple[NodeName, str], float] = {}  # free bytes by node and UUID
 
     def query(self, promql: str) -> tuple[Sample, ...]:
         if self.down:
             raise MetricsUnavailable("Prometheus gave no answer")
-        asked = set(re.findall(r"stoker:\w+", promql))
+        asked = set(re.findall(r"stoker:[\w:]+", promql))
         found = [*self._direct(), *self._ages(), *self._recorded()]
         now = self._clock.now()
         return tuple(
@@ -254,20 +289,29 @@ class FakeMetrics:
                 yield {"__name__": first, **labels}, value
                 for other in others:
                     yield {"__name__": other, **labels}, 0.0
-                if name == REPLICA_ERRORS:
-                    yield {"__name__": REPLICA_REQUESTS, **labels}, _MANY_REQUESTS if value else 0.0
 
     def _number(self, name: str) -> _Numbers:
         """None is unknown."""
         if name == LAST_REQUEST:
             for pool, at in self.last_request.items():
                 yield {"pool": pool}, at.timestamp() if at else None
+        elif name in (REPLICA_REQUESTS, REPLICA_TOKENS):
+            for pool, replica in self._living():
+                told = self._requests if name == REPLICA_REQUESTS else self._tokens
+                yield {"pool": pool, "replica": replica}, told(pool, replica)
         elif signal := _REPLICA_NUMBERS.get(name):
             for pool, replica in self._living():
                 idle = self.replicas.get((pool, replica), 0.0) if signal is Signal.IN_FLIGHT else 0.0
                 yield {"pool": pool, "replica": replica}, self.replica.get((pool, replica, signal), idle)
         else:
             yield from self._of_pools(_POOL_NUMBERS[name])
+
+    def _requests(self, pool: PoolName, replica: ReplicaId) -> float | None:
+        failing = self.replica.get((pool, replica, Signal.ERRORS))
+        return self.requests.get((pool, replica), _MANY_REQUESTS if failing else 0.0)
+
+    def _tokens(self, pool: PoolName, replica: ReplicaId) -> float | None:
+        return self.tokens.get((pool, replica), self.replica.get((pool, replica, Signal.TOKENS), 0.0))
 
     def _of_pools(self, signal: Signal) -> _Numbers:
         kinds: list[dict[str, str]] = [{}]
@@ -283,7 +327,7 @@ class FakeMetrics:
 
     def _living(self) -> list[tuple[PoolName, ReplicaId]]:
         """Those that can be scraped: ready in the runtime, or told of by the test."""
-        told = {*self.replicas, *((pool, replica) for pool, replica, _ in self.replica)}
+        told = {*self.replicas, *self.requests, *self.tokens, *((pool, replica) for pool, replica, _ in self.replica)}
         if self._runtime is not None:
             entries = self._runtime.replicas.items()
             told |= {(entry.container.pool, name) for name, entry in entries if self._ready(entry)}

@@ -12,7 +12,7 @@ from controller.core.decision import ScalePool
 from controller.core.model import ReplicaId, Signal
 from controller.core.policy import PoolPolicy, ScalingPolicy
 from controller.reconcile.tick import Ticker
-from tests.scenarios.test_ticks import POOL, World
+from tests.scenarios.world import POOL, World
 
 Test = Callable[..., Any]
 

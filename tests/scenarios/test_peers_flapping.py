@@ -13,7 +13,7 @@ from controller.core.model import ReplicaId, Signal
 from controller.core.policy import ForecastPolicy, ScalingPolicy, TargetPolicy, UtilizationPolicy
 from tests.scenarios import test_peers_missing, test_peers_signals
 from tests.scenarios.peers import Pool, of
-from tests.scenarios.test_ticks import POOL
+from tests.scenarios.world import POOL
 
 POLICY = ScalingPolicy(floor=2, ceiling=16, scale_down_window=timedelta(seconds=60))
 F, U, K = Signal.IN_FLIGHT, Signal.UTILIZATION, Signal.KV_CACHE

@@ -15,7 +15,7 @@ from controller.core.policy import LatencyPolicy, ScalingPolicy, TargetPolicy, U
 from controller.reconcile.queries import NUMBERS, question
 from tests.fakes.clock import START
 from tests.scenarios.peers import Pool, of
-from tests.scenarios.test_ticks import POOL
+from tests.scenarios.world import POOL
 
 ROOT = Path(__file__).parents[2]
 POLICY = ScalingPolicy(ceiling=8, scale_down_window=timedelta(seconds=60))

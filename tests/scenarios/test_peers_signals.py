@@ -12,7 +12,7 @@ from controller.core.policy import ScalingPolicy, Source, TargetPolicy, Utilizat
 from controller.core.signals import replicas_for
 from controller.settings.scaling import ScalingSettings
 from tests.scenarios.peers import Pool, of
-from tests.scenarios.test_ticks import POOL
+from tests.scenarios.world import POOL
 
 ROOT = Path(__file__).parents[2]
 WIDE = ScalingPolicy(ceiling=20)

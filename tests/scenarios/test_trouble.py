@@ -8,7 +8,7 @@ from typing import NoReturn
 import pytest
 
 from controller.core.model import ReplicaId
-from tests.scenarios.test_ticks import POOL, World
+from tests.scenarios.world import POOL, World
 
 
 def refuse(*_: object, **__: object) -> NoReturn:

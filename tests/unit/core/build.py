@@ -8,13 +8,17 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from controller.core.model import (
+    SERVING,
     UNKNOWN,
     Address,
     Container,
     ContainerState,
     Gpu,
     LauncherPhase,
+    Node,
     NodeName,
+    Order,
+    OrderKind,
     PoolMemory,
     PoolName,
     PoolReadings,
@@ -45,26 +49,27 @@ PORTS = {f"llama-{number}": 20000 + number for number in range(1, 400)}
 
 def container(name: str, state: ContainerState = ContainerState.RUNNING, **more: object) -> Container:
     """A container of the pool `llama`, made at START."""
-    known = {"detail": "Exited (137)", "exit_code": 137} if state is ContainerState.EXITED else {}
     port = PORTS.get(name, 30000)
-    return Container(
-        replica=ReplicaId(name),
-        pool=POOL,
-        node=NodeName("local"),
-        spec_hash="abc",
-        state=state,
-        created_at=START,
-        engine=Address("127.0.0.1", port),
-        launcher=Address("127.0.0.1", port + 1),
-        **(known | more),  # type: ignore[arg-type]
-    )
+    known: dict[str, object] = {
+        "replica": ReplicaId(name),
+        "pool": POOL,
+        "node": NodeName("local"),
+        "spec_hash": "abc",
+        "state": state,
+        "created_at": START,
+        "engine": Address("127.0.0.1", port),
+        "launcher": Address("127.0.0.1", port + 1),
+    }
+    if state is ContainerState.EXITED:
+        known |= {"detail": "Exited (137)", "exit_code": 137}
+    return Container(**(known | more))  # type: ignore[arg-type]
 
 
 def memory(name: str, state: ReplicaState, since: datetime = START, **more: object) -> ReplicaMemory:
     """A remembered replica, made at START; one that is past STARTING was ready two seconds later."""
     ready_at = None if state is ReplicaState.STARTING else START + timedelta(seconds=2)
-    values = {"ready_at": ready_at} | more
-    return ReplicaMemory(ReplicaId(name), POOL, state, since, START, **values)  # type: ignore[arg-type]
+    values = {"pool": POOL, "created_at": START, "ready_at": ready_at, "spec_hash": "abc"} | more
+    return ReplicaMemory(ReplicaId(name), state=state, since=since, **values)  # type: ignore[arg-type]
 
 
 def probe(ok: bool, in_a_row: int = 1, at: datetime = START, **more: object) -> ProbeHistory:
@@ -82,12 +87,17 @@ def replica(
     *,
     runs: ContainerState = ContainerState.RUNNING,
     routed: bool | None = None,
+    box: Mapping[str, object] = MappingProxyType({}),
     **more: object,
 ) -> Replica:
-    """A replica as a tick sees it. `state` is the remembered one (None: never seen before)."""
-    known = None if state is None else memory(name, state, **more)
-    serves = state is ReplicaState.READY if routed is None else routed
-    return Replica(container(name, runs), result, known, serves)
+    """A replica as a tick sees it. `state` is the remembered one (None: never seen before).
+
+    `box` is what is special about its container; where it is, of what and since when is remembered, too.
+    """
+    same = {key: value for key, value in box.items() if key in ("node", "spec_hash", "created_at")}
+    known = None if state is None else memory(name, state, **(same | more))
+    serves = state in SERVING if routed is None else routed
+    return Replica(container(name, runs, **box), result, known, serves)
 
 
 def reading(value: float, age_s: float = 1.0, now: datetime = START) -> Reading:
@@ -158,6 +168,17 @@ def view(
     known = PoolMemory(POOL, desired, **({"history_since": LONG_AGO} | memory))  # type: ignore[arg-type]
     serving = names(desired if ready is None else ready)
     return PoolView(known, serving, starting, draining, seen or PoolReadings(), gpus)
+
+
+def node(name: str, silent_s: float | None = None, *, cordoned: bool = False, now: datetime = START) -> Node:
+    """A node, whose engine has been silent for so long at `now` (None: it answers)."""
+    since = None if silent_s is None else now - timedelta(seconds=silent_s)
+    return Node(NodeName(name), since, cordoned=cordoned)
+
+
+def order(kind: OrderKind, subject: str, at: datetime = START, why: str = "") -> Order:
+    """What a person wants."""
+    return Order(kind, subject, at, why)
 
 
 def gpu(number: int, free_gib: float | None, now: datetime = START) -> Gpu:

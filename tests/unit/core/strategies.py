@@ -15,12 +15,19 @@ from hypothesis import strategies as st
 from controller.core.capacity import GIB
 from controller.core.cron import FloorWindow
 from controller.core.model import (
+    SERVING,
     UNKNOWN,
+    Busy,
     ContainerState,
     Gpu,
+    LauncherPhase,
+    Node,
     NodeName,
+    Order,
+    OrderKind,
     PoolMemory,
     PoolReadings,
+    ProbeHistory,
     Reading,
     Recommendation,
     Replica,
@@ -33,6 +40,7 @@ from controller.core.model import (
 from controller.core.policy import (
     ErrorsPolicy,
     ForecastPolicy,
+    HealthPolicy,
     LatencyPolicy,
     MemoryPolicy,
     Mode,
@@ -172,7 +180,8 @@ def memories(draw: st.DrawFn, desired: int, calm: bool = False) -> PoolMemory:
     since_s, panic_s, kind = draw(st.integers(-1, 2000)), draw(st.integers(-60, 60)), draw(st.integers(0, 23))
     since_s, panic_s = (2000, 0) if calm else (since_s, panic_s)
     over = {name: ago(seconds) for name, seconds in zip(_OVER, draw(_CROSSED), strict=True) if seconds >= 0}
-    failed = draw(st.integers(0, 3))
+    failed, healed = draw(st.integers(0, 6)), draw(st.integers(0, 2**9 - 1))
+    good, refused = SPECS[healed & 3] if healed & 4 else "", "v2" if healed & 24 == 24 else ""
     return PoolMemory(
         POOL,
         desired,
@@ -182,6 +191,12 @@ def memories(draw: st.DrawFn, desired: int, calm: bool = False) -> PoolMemory:
         cold_start_s=(None, 40.0)[kind // 12],
         last_recycle_at=(None, ago(100))[kind % 2],
         zero_since=ago(kind * 20) if desired == 0 else None,
+        remediations=tuple(ago(500 - 100 * number) for number in range(healed >> 5 & 3)),
+        fuse_since=ago(30) if healed >> 5 == 15 else None,
+        quarantined_since=ago(30) if failed >= 5 else None,
+        good_spec=good,
+        refused_spec=refused if good else "",
+        tried_spec=SPECS[healed >> 7],
         history_since=None if since_s < 0 else ago(since_s),
         recommended=() if calm else _history(draw(_PAST)),
         counts=() if calm else _history(draw(_PAST), desired),
@@ -211,7 +226,18 @@ def views(draw: st.DrawFn) -> PoolView:
     return PoolView(memory, names, starting, draining, found, draw(GPUS))
 
 
-_PROBES = (None, probe(True, 3), probe(True, 3, in_flight=2), probe(False, 1), probe(False, 4))
+_TOKEN, _OLD_TOKEN = {"last_token_at": ago(1)}, {"last_token_at": ago(40)}
+_PROBES = (
+    None,
+    probe(True, 3),
+    probe(True, 3, in_flight=2, **_TOKEN),
+    probe(True, 3, in_flight=2, **_OLD_TOKEN),
+    probe(False, 1),
+    probe(False, 4),
+    probe(False, 4, **_TOKEN),
+    probe(False, 1, phase=LauncherPhase.FAILED),
+    probe(False, 1, phase=LauncherPhase.DRAINING),
+)
 _STATES = (None, *ReplicaState, *[ReplicaState.READY] * 4)
 _REPLICAS = [
     (state, result, runs, routed, retiring)
@@ -221,23 +247,76 @@ _REPLICAS = [
     for routed in ((True,) if state is ReplicaState.READY else (True, False))
     for retiring in (False, False, False, True)
 ]
-_KINDS = st.lists(_of(_REPLICAS), max_size=7)
+_KINDS = st.lists(st.tuples(_of(_REPLICAS), st.integers(0, 2**12 - 1)), max_size=7)
+_CODES = {
+    ReplicaState.SUSPECT: ("ProbeFailed", "ErrorsStandOut", "SpeedStandsOut", "ProbeFailed"),
+    ReplicaState.UNREADY: ("ProbesFailed", "Stalled", "LauncherFailed", "OutOfMemory"),
+}
+SPECS = ("v1", "v2", "v3", "v2")
 
 
 @st.composite
-def replicas(draw: st.DrawFn) -> tuple[Replica, ...]:
-    """Up to seven in any state, with probes that agree with it or do not."""
-    return tuple(
-        replica(
-            name,
-            state,
-            result,
-            runs=runs,
-            routed=routed,
-            **({"retiring_since": ago(5)} if retiring and state is ReplicaState.READY else {}),
-        )
-        for name, (state, result, runs, routed, retiring) in zip(NAMES, draw(_KINDS), strict=False)
-    )
+def replicas(draw: st.DrawFn, nodes: tuple[Node, ...] = (Node(NodeName("local")),)) -> tuple[Replica, ...]:
+    """Up to seven in any state, on any of the nodes, of any spec, with probes that agree with it or do not."""
+    return tuple(_replica(name, *kind, nodes) for name, kind in zip(NAMES, draw(_KINDS), strict=False))
+
+
+_Kind = tuple[ReplicaState | None, ProbeHistory | None, ContainerState, bool, bool]
+
+
+def _replica(name: ReplicaId, kind: _Kind, bits: int, nodes: tuple[Node, ...]) -> Replica:
+    """`bits` are all that is drawn as one small number."""
+    state, result, runs, routed, retiring = kind
+    known: dict[str, object] = {"code": _CODES.get(state, ("",) * 4)[bits & 3]} if state else {}  # type: ignore[call-overload]
+    since = ago(bits >> 2 & 63)
+    if retiring and state in SERVING:
+        known["retiring_since"] = ago(5)
+    if state is ReplicaState.DRAINING and bits & 256:
+        known["terminated_at"] = ago(7)
+    if state in (ReplicaState.UNREADY, ReplicaState.STOPPED):
+        known |= {"paid": bool(bits & 256), **({"ready_at": None} if bits & 512 else {})}
+    if state is ReplicaState.READY and bits & 512:
+        known["busy"] = Busy(ago(31))
+    box = {"node": nodes[(bits >> 10) % len(nodes)].name, "spec_hash": SPECS[bits & 3], "created_at": ago(100)}
+    if state is not None:
+        known |= {"since": since, "ready_at": known.get("ready_at", ago(90) if bits & 64 else ago(5))}
+    if state is ReplicaState.STARTING:
+        known["ready_at"] = None
+    return replica(name, state, result, runs=runs, routed=routed, box=box, **known)
+
+
+_A, _B, _C = (NodeName(name) for name in "abc")
+NODES = _of(
+    [
+        (Node(NodeName("local")),),
+        (Node(NodeName("local")),),
+        (Node(_A), Node(_B)),
+        (Node(_A), Node(_B), Node(_C)),
+        (Node(_A, ago(5)), Node(_B)),
+        (Node(_A, ago(60)), Node(_B)),
+        (Node(_A, ago(60)), Node(_B), Node(_C, cordoned=True)),
+        (Node(_A, ago(60)), Node(_B, cordoned=True)),
+        (Node(_A, None, ago(2)), Node(_B)),
+        (Node(_A, cordoned=True), Node(_B)),
+        (Node(_A, ago(60)), Node(_B, ago(5))),
+    ]
+)
+_LATER = START + s(1)
+ORDERS = _of(
+    [
+        (),
+        (),
+        (),
+        (
+            Order(OrderKind.QUARANTINE, "replica/llama-1", ago(9)),
+            Order(OrderKind.QUARANTINE, "replica/llama-3", ago(9)),
+        ),
+        (Order(OrderKind.RESTART, "pool/llama", ago(9)),),
+        (Order(OrderKind.RESTART, "replica/llama-2", ago(9)), Order(OrderKind.RESTART, "pool/llama", _LATER)),
+        (Order(OrderKind.DRAIN, "node/a", ago(9)), Order(OrderKind.DRAIN, "replica/llama-4", ago(9))),
+        (Order(OrderKind.RELEASE, "pool/llama", ago(9)),),
+    ]
+)
 
 
 @st.composite
@@ -250,14 +329,22 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         pools = {POOL: replace(known, shadow=Shadow(known, ago(60), ago(2))) if kind % 2 else known}
     unknown = {0: ("runtime",), 1: ("metrics",)}.get(kind, ())
     found = {} if "metrics" in unknown else {POOL: draw(readings())}
-    return Snapshot(START, 1, draw(replicas()), pools, found, unknown, draw(GPUS))
+    nodes = draw(NODES)
+    seen = draw(replicas(nodes))
+    twins = [replace(item.container, created_at=ago(1), node=nodes[-1].name) for item in seen[: kind // 9]]
+    given = draw(ORDERS)
+    return Snapshot(START, 1, seen, pools, found, unknown, draw(GPUS), nodes, tuple(twins), given)
+
+
+_ACTIONS = st.integers(1, 4)
 
 
 @st.composite
 def pool_policies(draw: st.DrawFn) -> PoolPolicy:
     """In any mode."""
-    mode, live = draw(_of(list(Mode))), draw(policies())
-    return PoolPolicy(POOL, "llama", live, mode=mode, shadow=draw(policies()) if mode is Mode.SHADOW else None)
+    mode, live, spec, actions = draw(_of(list(Mode))), draw(policies()), draw(_of(["", "v1", "v2"])), draw(_ACTIONS)
+    shadow = draw(policies()) if mode is Mode.SHADOW else None
+    return PoolPolicy(POOL, "llama", live, HealthPolicy(budget_actions=actions), mode, shadow, spec_hash=spec)
 
 
 def raised(found: PoolReadings, signal: Signal, more: Mapping[ReplicaId, float], factor: float) -> PoolReadings:

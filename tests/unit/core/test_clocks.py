@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.core.clocks import without_future
+from controller.core.decision import Plan
 from controller.core.model import (
+    Busy,
     PoolMemory,
     Recommendation,
     Replica,
@@ -41,6 +43,10 @@ def times_of(known: object) -> list[datetime]:
             continue
         if isinstance(value, datetime):
             found.append(value)
+        elif part.name == "remediations":
+            found += value
+        elif isinstance(value, Busy):
+            found += times_of(value)
         elif part.name in ("recommended", "counts"):
             found += [entry.at for entry in value]
         elif part.name == "demand":
@@ -89,6 +95,35 @@ def test_what_a_replica_never_had_stays_away() -> None:
     assert after.memory == replace(seen.memory, since=START)  # type: ignore[type-var]
 
 
+def test_a_stall_that_a_clock_from_the_future_saw_begin_is_forgotten() -> None:
+    for busy in (Busy(LATER), Busy(START, slow_since=LATER)):
+        ahead = replica("llama-1", ReplicaState.READY, busy=busy, holds=2, ready_at=START)
+        fine = replica("llama-2", ReplicaState.READY, busy=Busy(START, slow_since=START), ready_at=START)
+
+        first, second = without_future(snapshot(None, ahead, fine)).replicas
+
+        assert first.memory is not None
+        assert (first.memory.busy, first.memory.holds) == (None, 2)
+        assert second is fine
+
+
+def test_a_fuse_and_a_crash_loop_last_no_longer_than_a_window_from_now() -> None:
+    known = PoolMemory(
+        POOL, 1, start_failures=5, last_start_failure_at=LATER, quarantined_since=LATER, fuse_since=LATER
+    )
+    policy = PoolPolicy(POOL, "llama", only(Signal.IN_FLIGHT, floor=1))
+
+    def at(seconds: float, remembered: PoolMemory) -> Plan:
+        return plan(snapshot(remembered, at=START + timedelta(seconds=seconds)), (policy,))
+
+    first = at(0, known)
+    assert first.decisions == ()
+    after = at(300, first.memory.pools[POOL])
+    assert [item.kind for item in after.decisions] == ["start_replica"]
+    assert at(599, first.memory.pools[POOL]).memory.pools[POOL].fuse_since == START
+    assert at(600, first.memory.pools[POOL]).memory.pools[POOL].fuse_since is None
+
+
 def whole(at: datetime) -> PoolMemory:
     """A memory with every time there is, all of them `at`."""
     history = (Recommendation(START - HOUR, 4), Recommendation(at, 3))
@@ -100,6 +135,9 @@ def whole(at: datetime) -> PoolMemory:
         last_start_failure_at=at,
         last_recycle_at=at,
         zero_since=at,
+        remediations=(START - HOUR, at),
+        fuse_since=at,
+        quarantined_since=at,
         history_since=at,
         recommended=history,
         counts=history,
@@ -124,9 +162,18 @@ def test_every_time_of_a_pool_is_at_most_now() -> None:
 
 def test_one_time_in_the_future_is_enough() -> None:
     plain = PoolMemory(POOL, 3)
-    for part in ("last_start_failure_at", "last_recycle_at", "zero_since", "history_since"):
+    for part in (
+        "last_start_failure_at",
+        "last_recycle_at",
+        "zero_since",
+        "history_since",
+        "fuse_since",
+        "quarantined_since",
+    ):
         known = replace(plain, **{part: LATER})
         assert getattr(without_future(snapshot(known)).pools[POOL], part) == START
+    spent = replace(plain, remediations=(START - HOUR, LATER))
+    assert without_future(snapshot(spent)).pools[POOL].remediations == (START - HOUR, START)
     entry = (Recommendation(LATER, 3),)
     assert without_future(snapshot(replace(plain, recommended=entry))).pools[POOL].recommended[0].at == START
     assert without_future(snapshot(replace(plain, counts=entry))).pools[POOL].counts[0].at == START

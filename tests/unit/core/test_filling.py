@@ -11,24 +11,28 @@ import pytest
 from controller.core.capacity import GIB
 from controller.core.decision import DrainReplica, ReasonCode, StartReplica
 from controller.core.filling import Filling, Need, fill
-from controller.core.model import PoolMemory, Replica, ReplicaMemory, ReplicaState
+from controller.core.model import NodeName, PoolMemory, Replica, ReplicaId, ReplicaMemory, ReplicaState
+from controller.core.placement import Places
 from controller.core.policy import PoolPolicy
 from tests.fakes.clock import START
-from tests.unit.core.build import POOL, memory, only, probe, replica
+from tests.unit.core.build import POOL, memory, node, only, probe, replica
 
 R, S = ReasonCode, ReplicaState
 POLICY = PoolPolicy(POOL, "llama", only(floor=3, ceiling=3, gpu_memory_bytes=18 * GIB))
-READY, STARTS, HUNG, DRAINS, GONE = S.READY, S.STARTING, S.UNREADY, S.DRAINING, S.EXITED
+READY, STARTS, HUNG, DRAINS, GONE = S.READY, S.STARTING, S.UNREADY, S.DRAINING, S.STOPPED
+UNSURE, KEPT = S.SUSPECT, S.QUARANTINED
 
 
 def judged(
-    states: Sequence[S], retiring: Sequence[int] = (), busy: Sequence[int] = ()
+    states: Sequence[S], retiring: Sequence[int] = (), busy: Sequence[int] = (), nodes: str = "", specs: str = ""
 ) -> list[tuple[Replica, ReplicaMemory]]:
-    """`retiring` and `busy` are numbers of replicas."""
+    """`retiring` and `busy` are numbers of replicas; `nodes` and `specs` have a letter and a digit for each."""
     found = []
     for number, state in enumerate(states, 1):
         name = f"llama-{number}"
-        more = {"retiring_since": START} if number in retiring else {}
+        more: dict[str, object] = {"retiring_since": START} if number in retiring else {}
+        more |= {"node": nodes[number - 1]} if nodes else {}
+        more |= {"spec_hash": f"v{specs[number - 1]}"} if specs else {}
         in_flight = 3 if number in busy else 0
         found.append((replica(name, state, probe(True, in_flight=in_flight)), memory(name, state, **more)))
     return found
@@ -49,12 +53,27 @@ class Case:
     failed_s: float = 0.0
     retiring: Sequence[int] = ()
     busy: Sequence[int] = field(default_factory=tuple)
+    nodes: str = ""
+    specs: str = ""
+    spec: str = ""
+    kept: Sequence[int] = ()
+    loop: bool = False
 
     def fill(self) -> Filling:
         last = START - timedelta(seconds=self.failed_s) if self.failures else None
         known = PoolMemory(POOL, self.desired, 9, start_failures=self.failures, last_start_failure_at=last)
-        seen = judged(self.states, self.retiring, self.busy)
-        return fill(Need(POLICY, known, seen, START, self.surge, self.room))
+        known = known.but(quarantined_since=START if self.loop else None)
+        seen = judged(self.states, self.retiring, self.busy, self.nodes, self.specs)
+        places = Places.of(FLEET if self.nodes else ALONE, [item for _, item in seen])
+        kept = frozenset(ReplicaId(f"llama-{number}") for number in self.kept)
+        need = Need(POLICY, known, seen, START, places, self.surge, self.room, self.spec, kept, frozenset({LOST}))
+        return fill(need)
+
+
+# `s` gives no answer, `l` has given none for so long that it is lost.
+LOST = NodeName("l")
+ALONE = (node("local"),)
+FLEET = (node("a"), node("b"), node("s", 5), node("l", 60))
 
 
 CASES = [
@@ -92,16 +111,59 @@ CASES = [
     Case("it goes before one that is too many", [READY] * 5, ["-llama-2"], retiring=[2]),
     Case("it waits for the one that starts", [READY, READY, READY, STARTS], [], retiring=[2]),
     Case("it waits for the one that drains", [READY] * 4 + [DRAINS], [], retiring=[2]),
+    Case("a suspect counts", [READY, READY, UNSURE], []),
+    Case("one that a person keeps does not", [READY, READY, KEPT], ["+llama-9"]),
+    # what is not healed any more
+    Case("one that is kept counts", [READY, READY, HUNG], [], kept=[3]),
+    Case("one of two is kept", [READY, HUNG, HUNG], ["+llama-9"], kept=[2]),
+    Case("none goes for one that is kept", [READY, READY, READY, HUNG], [], kept=[4]),
+    Case("nor does one that starts", [READY, READY, STARTS, HUNG], [], kept=[4]),
+    Case("one goes where there are too many without it", [READY] * 4 + [HUNG], ["-llama-1"], kept=[5]),
+    # several nodes
+    Case("spread", [READY], ["+llama-9@b", "+llama-10@a"], nodes="a"),
+    Case("what is lost does not count", [READY] * 3, ["+llama-9@a"], nodes="abl"),
+    Case("what is silent does", [READY] * 3, [], nodes="abs"),
+    Case("nor is the lost one too many", [READY] * 4, [], nodes="ablb"),
+    Case("too many: not one that is out of reach", [READY] * 4, ["-llama-2"], nodes="sabb", busy=[4]),
+    Case("all that could go are out of reach", [READY] * 4, [], 3, nodes="ssss"),
+    Case("one that drains on a lost node", [READY] * 4 + [DRAINS], ["-llama-1"], nodes="aabbl"),
+    Case("one that drains on a silent node", [READY] * 4 + [DRAINS], [], nodes="aabbs"),
+    # specs
+    Case("an outdated one goes first", [READY] * 4, ["-llama-2"], specs="2122", spec="v2", busy=[2]),
+    Case(
+        "none that serves for one that starts",
+        [READY, READY, READY, STARTS],
+        ["-llama-4"],
+        specs="1112",
+        spec="v2",
+    ),
+    Case("unless enough serve", [READY] * 4 + [STARTS], ["-llama-1"], specs="11222", spec="v2"),
+    # starts that fail again and again
+    Case("a crash loop waits for long", [READY], [], 3, (R.CRASH_LOOP,), failures=5, failed_s=299, loop=True),
+    Case(
+        "then one is tried",
+        [READY],
+        ["+llama-9"],
+        3,
+        (R.CRASH_LOOP, R.SURGE_LIMITED),
+        failures=5,
+        failed_s=300,
+        loop=True,
+    ),
+    Case("one at a time", [READY, STARTS], [], 3, (R.CRASH_LOOP,), failures=5, failed_s=300, loop=True),
+    Case("a pool that is whole says nothing of it", [READY] * 3, [], 3, failures=5, loop=True),
 ]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_fill(case: Case) -> None:
     found = case.fill()
-    starts = [item.replica for item in found.decisions if isinstance(item, StartReplica)]
+    starts = [item for item in found.decisions if isinstance(item, StartReplica)]
+    named = [f"+{item.replica}" + (f"@{item.node}" if case.nodes else "") for item in starts]
     drains = [item.replica for item in found.decisions if isinstance(item, DrainReplica)]
 
-    assert [f"+{name}" for name in starts] + [f"-{name}" for name in drains] == case.want
+    assert named + [f"-{name}" for name in drains] == case.want
+    assert all(item.spec_hash == case.spec for item in starts)
     assert tuple(reason.code for reason in found.held) == case.held
     assert found.memory.next_ordinal == 9 + len(starts)
     assert all(item.pool == POOL for item in found.decisions)
@@ -142,5 +204,43 @@ def test_the_reasons_name_the_numbers() -> None:
 def test_nothing_else_of_the_memory_changes() -> None:
     known = PoolMemory(POOL, 3, 9, start_failures=2, last_start_failure_at=START - timedelta(hours=1), cold_start_s=4.0)
 
-    assert fill(Need(POLICY, known, [], START)).memory == replace(known, next_ordinal=12)
-    assert fill(Need(POLICY, known, judged([READY] * 3), START)).memory is known
+    def after(seen: list[tuple[Replica, ReplicaMemory]]) -> PoolMemory:
+        return fill(Need(POLICY, known, seen, START, Places.of(ALONE, [item for _, item in seen]))).memory
+
+    assert after([]) == replace(known, next_ordinal=12)
+    assert after(judged([READY] * 3)) is known
+
+
+def test_nowhere_to_start() -> None:
+    known = PoolMemory(POOL, 3, 9)
+    places = Places.of((node("a", cordoned=True), node("b", 7)), [])
+
+    found = fill(Need(POLICY, known, judged([READY]), START, places))
+
+    assert (found.decisions, found.memory) == ((), known)
+    assert [reason.code for reason in found.held] == [R.NO_NODE]
+    assert found.held[0].text == "no node can take a replica: a is cordoned; the engine of b gives no answer"
+
+
+BAKES = [
+    # (spec, ready for so many seconds) of the others, does the old one go
+    pytest.param([("v2", 10), ("v1", 90), ("v1", 90)], True, id="the new one has baked"),
+    pytest.param([("v2", 9.9), ("v1", 90), ("v1", 90)], False, id="it bakes"),
+    pytest.param([("v2", 90), ("v2", 9.9), ("v1", 90)], False, id="one of them does"),
+    pytest.param([("v3", 1), ("v1", 90), ("v1", 90)], True, id="one of neither spec does not matter"),
+    pytest.param([("v2", 90), ("v2", 90)], False, id="too few"),
+]
+
+
+@pytest.mark.parametrize(("others", "goes"), BAKES)
+def test_an_old_spec_goes_once_the_new_one_has_baked(others: list[tuple[str, float]], goes: bool) -> None:
+    seen = judged([READY] * (len(others) + 1), retiring=[1], specs="1" * (len(others) + 1))
+    for number, (spec, ready_s) in enumerate(others, 1):
+        ready_at = START - timedelta(seconds=ready_s)
+        seen[number] = (seen[number][0], replace(seen[number][1], spec_hash=spec, ready_at=ready_at))
+    places = Places.of(ALONE, [item for _, item in seen])
+
+    found = fill(Need(POLICY, PoolMemory(POOL, 3, 9), seen, START, places, spec="v2"))
+
+    drains = [item.replica for item in found.decisions if isinstance(item, DrainReplica)]
+    assert drains == (["llama-1"] if goes else [])

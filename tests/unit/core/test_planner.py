@@ -21,12 +21,19 @@ from controller.core.decision import (
 )
 from controller.core.failover import backoff
 from controller.core.model import (
+    SERVING,
+    Busy,
     Container,
     ContainerState,
+    Node,
+    NodeName,
+    Order,
+    OrderKind,
     PoolMemory,
     PoolName,
     PoolReadings,
     Replica,
+    ReplicaId,
     ReplicaMemory,
     ReplicaState,
     Signal,
@@ -123,7 +130,7 @@ def test_a_killed_one_is_replaced_and_removed() -> None:
     first = planned([*ready(1, 2), dead], remembered(3))
     assert told(first.decisions) == ["start_replica llama-50"]
 
-    gone = replica("llama-3", S.EXITED, runs=ContainerState.EXITED, routed=False, why="the container exited")
+    gone = replica("llama-3", S.STOPPED, runs=ContainerState.EXITED, routed=False, why="the container exited")
     starting = replica("llama-50", S.STARTING, probe(False, 1))
     assert told(planned([*ready(1, 2), gone, starting], remembered(3)).decisions) == ["remove_replica llama-3"]
 
@@ -231,6 +238,75 @@ def test_a_start_that_gets_ready_ends_the_row_of_failures() -> None:
     assert planned([*ready(1, 2), fresh], failed).memory.pools[POOL].start_failures == 0
 
 
+def test_a_suspect_serves_on() -> None:
+    made = planned([*ready(1, 2), replica("llama-3", S.READY, probe(False, 1))], remembered(3))
+
+    assert made.decisions == ()
+    assert sorted(made.gateway.replicas()) == ["llama-1", "llama-2", "llama-3"]
+    assert [(change.was, change.now) for change in made.changes] == [(S.READY, S.SUSPECT)]
+
+
+def test_what_fails_more_than_its_peers_leaves_nginx_and_is_not_replaced() -> None:
+    errors = {Signal.ERRORS: {ReplicaId(f"llama-{number}"): reading(number == 1, now=NOW) for number in (1, 2, 3)}}
+    seen = PoolReadings({Signal.IN_FLIGHT: reading(0, now=NOW)}, errors)
+
+    made = plan(Snapshot(NOW, 1, tuple(ready(1, 2, 3)), {POOL: remembered(3)}, {POOL: seen}), (POLICY,))
+
+    assert made.decisions == ()
+    assert sorted(made.gateway.replicas()) == ["llama-2", "llama-3"]
+    assert [change.reason.code for change in made.changes] == [ReasonCode.ERRORS_STAND_OUT]
+
+
+def test_what_is_slower_than_its_peers_for_ten_seconds_is_replaced() -> None:
+    busy = Busy(START, slow_since=START)
+    work = {"in_flight": 1, "last_token_at": NOW}
+    seen = [replica(f"llama-{number}", S.READY, probe(True, 5, **work), busy=busy) for number in (1, 2, 3)]
+    tokens = {item.container.replica: reading(1 if number == 0 else 30, now=NOW) for number, item in enumerate(seen)}
+    told_of = PoolReadings({Signal.IN_FLIGHT: reading(3, now=NOW)}, tokens=tokens)
+
+    made = plan(Snapshot(NOW, 1, tuple(seen), {POOL: remembered(3)}, {POOL: told_of}), (POLICY,))
+    assert sorted(made.gateway.replicas()) == ["llama-2", "llama-3"]
+    assert told(made.decisions) == ["recycle_replica llama-1", "start_replica llama-50"]
+    assert made.decisions[0].reasons[0].code is ReasonCode.SPEED_STANDS_OUT
+
+
+def test_a_node_that_has_just_come_back_gets_time_for_its_probes() -> None:
+    def after(seconds: float) -> list[str]:
+        node = Node(NodeName("local"), None, NOW - timedelta(seconds=seconds))
+        hung = replica("llama-3", S.UNREADY, probe(False, 9), routed=False, paid=True)
+        seen = (*ready(1, 2), hung, replica("llama-4", S.READY, probe(True, 5)))
+        flight = {POOL: PoolReadings({Signal.IN_FLIGHT: reading(0, now=NOW)})}
+        return told(plan(Snapshot(NOW, 1, seen, {POOL: remembered(3)}, flight, nodes=(node,)), (POLICY,)).decisions)
+
+    assert after(4.9) == []
+    assert after(5) == ["remove_replica llama-3"]
+
+
+def test_what_drains_has_its_receipt() -> None:
+    """Four when it left nginx, two when it was last seen, and it exits with 3."""
+    busy = [replica(f"llama-{number}", S.READY, probe(True, 5, in_flight=9)) for number in (1, 2, 3)]
+    seen = replica("llama-4", S.READY, probe(True, 5, in_flight=3, waiting=1))
+    made = planned([*busy, seen], remembered(3))
+    assert told(made.decisions) == ["drain_replica llama-4"]
+    assert made.memory.replicas[seen.container.replica].held == 4
+
+    known = {"held": 4, "holds": 2, "terminated_at": START, "since": NOW, "why": "the container exited"}
+    gone = replica("llama-4", S.STOPPED, runs=ContainerState.EXITED, routed=False, box={"exit_code": 3}, **known)
+    (removal,) = planned([*ready(1, 2, 3), gone], remembered(3)).decisions
+    assert removal.reasons[0].code is ReasonCode.DRAINED
+    assert removal.reasons[0].numbers == {"took_s": 10.0, "in_flight": 4.0, "cut": 2.0}
+
+
+def test_what_a_person_keeps_of_a_pool_that_is_gone_stays() -> None:
+    kept = replica("old-1", S.QUARANTINED, probe(True), routed=False)
+    kept = Replica(_of_pool(kept, "old"), kept.probe, _remembered_in(kept, "old"), False)
+    order = Order(OrderKind.QUARANTINE, "replica/old-1", START)
+    flight = {POOL: PoolReadings({Signal.IN_FLIGHT: reading(0, now=NOW)})}
+    seen = Snapshot(NOW, 1, (*ready(1, 2, 3), kept), {POOL: remembered(3)}, flight, orders=(order,))
+
+    assert plan(seen, (POLICY,)).decisions == ()
+
+
 def test_a_start_that_the_runtime_refused_counts_as_failed() -> None:
     made = planned([], None)
     after = after_failures(made.memory, made.decisions, NOW).pools[POOL]
@@ -282,7 +358,7 @@ def _remembered_in(seen: Replica, pool: str) -> ReplicaMemory:
     return replace(seen.memory, pool=PoolName(pool))
 
 
-states = st.sampled_from([None, S.STARTING, S.READY, S.UNREADY, S.DRAINING, S.EXITED])
+states = st.sampled_from([None, *S])
 probes = st.one_of(st.none(), st.builds(probe, st.booleans(), st.integers(1, 5)))
 worlds = st.lists(st.tuples(states, probes, st.sampled_from(ContainerState), st.booleans()), max_size=8)
 
@@ -303,10 +379,15 @@ def test_invariants_of_every_plan(world: list[tuple], desired: int, load: float 
         if isinstance(decision, StartReplica):
             assert decision.replica not in {item.container.replica for item in seen}
     known = made.memory.replicas
-    assert made.gateway.replicas() == {name for name, item in known.items() if item.state is S.READY}
+    serve = {name for name, item in known.items() if item.state in SERVING}
+    assert serve <= made.gateway.replicas(), "none of these is suspect for more than a failed probe"
+    stay = made.gateway.replicas() - serve
+    assert stay <= routed_now
+    assert all(known[name].state is S.UNREADY for name in stay)
+    assert not stay or len(serve) < sum(1 for item in known.values() if item.state is S.UNREADY)
     assert POLICY.scaling.floor <= made.memory.pools[POOL].desired <= POLICY.scaling.ceiling
     drains = [item for item in made.decisions if isinstance(item, DrainReplica)]
     assert len(drains) <= 1
     if any(known[item.replica].ready_at is not None for item in drains):
-        ready = sum(1 for item in known.values() if item.state is S.READY)
+        ready = sum(1 for item in known.values() if item.state in SERVING)
         assert ready >= made.memory.pools[POOL].desired, "a serving one goes only while the others are enough"

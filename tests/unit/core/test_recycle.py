@@ -96,7 +96,9 @@ CASES = [
 ]
 
 
-def decided(case: Case) -> tuple[RecycleReplica | None, tuple[Reason, ...]]:
+def decided(
+    case: Case, wish: tuple[ReplicaMemory, Reason] | None = None, *others: ReplicaMemory
+) -> tuple[RecycleReplica | None, tuple[Reason, ...]]:
     seen = view(
         case.desired,
         readings({F: 12}, {M: case.memory, E: case.errors}),
@@ -109,7 +111,7 @@ def decided(case: Case) -> tuple[RecycleReplica | None, tuple[Reason, ...]]:
     )
     _, context = decide_scale(seen, case.policy, START)
     mine = [memory("llama-9", S.READY, retiring_since=START)] if case.retiring else [memory("llama-1", S.READY)]
-    return decide_recycle(context, mine)
+    return decide_recycle(context, [*mine, *others], wish)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -161,6 +163,53 @@ def test_the_thresholds_are_those_of_the_policy() -> None:
     assert decided(Case("", **FULL, last=ago(10), policy=often))[0] is not None
 
 
+WISH = (memory("llama-2", S.READY), Reason(R.ORDERED, "it was ordered"))
+WISHES = [
+    # a wish comes first, and waits for no interval; but only while the pool is whole
+    pytest.param(Case("", **FULL), "llama-2", (), id="before what is full"),
+    pytest.param(Case("", last=ago(1)), "llama-2", (), id="just after another one"),
+    pytest.param(Case("", desired=4), None, (R.ORDERED,), id="one is missing"),
+    pytest.param(Case("", desired=4, starting=1), None, (R.ORDERED,), id="one starts"),
+    pytest.param(Case("", draining=1), None, (R.ORDERED,), id="one drains"),
+    pytest.param(Case("", retiring=True), None, (R.ORDERED,), id="another one is being replaced"),
+    pytest.param(Case("", policy=ON_GPU, gpus=(gpu(0, 17),)), None, (R.ORDERED, R.NO_GPU_FITS), id="no room"),
+    pytest.param(Case("", policy=ON_GPU, gpus=(gpu(0, 18),)), "llama-2", (), id="there is room"),
+]
+
+
+@pytest.mark.parametrize(("case", "want", "why"), WISHES)
+def test_a_wish(case: Case, want: str | None, why: tuple[R, ...]) -> None:
+    decision, told = decided(case, WISH)
+
+    assert (decision.replica if decision else None) == want
+    assert decision is None or decision.reasons == (WISH[1],)
+    assert tuple(reason.code for reason in told) == why
+
+
+SLOW = memory("llama-3", S.SUSPECT, code="SpeedStandsOut", why="it is slow")
+
+
+@pytest.mark.parametrize(
+    ("case", "known", "want", "why"),
+    [
+        pytest.param(Case(""), SLOW, "llama-3", (), id="at once"),
+        pytest.param(Case("", **FULL), SLOW, "llama-3", (), id="before what is full"),
+        pytest.param(Case("", last=ago(299)), SLOW, None, (R.SPEED_STANDS_OUT, R.RECYCLE_HELD), id="one was"),
+        pytest.param(
+            Case("", starting=1, desired=4), SLOW, None, (R.SPEED_STANDS_OUT, R.RECYCLE_HELD), id="one starts"
+        ),
+        pytest.param(Case(""), replace(SLOW, code="ProbeFailed"), None, (), id="suspect for something else"),
+        pytest.param(Case(""), replace(SLOW, state=S.READY), None, (), id="it has another chance"),
+        pytest.param(Case(""), replace(SLOW, retiring_since=START), None, (), id="it goes already"),
+    ],
+)
+def test_one_that_is_slow(case: Case, known: ReplicaMemory, want: str | None, why: tuple[R, ...]) -> None:
+    decision, told = decided(case, None, known)
+
+    assert (decision.replica if decision else None) == want
+    assert tuple(reason.code for reason in told) == why
+
+
 SUCCEED = [
     # (state, retiring) of each, desired, who drains
     pytest.param([(S.READY, True), (S.READY, False), (S.READY, False)], 2, "llama-1", id="the others are enough"),
@@ -170,6 +219,9 @@ SUCCEED = [
     pytest.param([(S.READY, False), (S.READY, False)], 1, None, id="none is recycled"),
     pytest.param([(S.UNREADY, True), (S.READY, False)], 1, None, id="it has failed meanwhile"),
     pytest.param([(S.READY, True)], 0, "llama-1", id="none is wanted"),
+    pytest.param([(S.SUSPECT, True), (S.READY, False)], 1, "llama-1", id="a suspect goes, too"),
+    pytest.param([(S.READY, True), (S.SUSPECT, False)], 1, "llama-1", id="a suspect is one of those that serve"),
+    pytest.param([(S.READY, True), (S.QUARANTINED, False)], 1, None, id="what is kept serves nobody"),
 ]
 
 
@@ -179,11 +231,11 @@ def test_succeed(states: list[tuple[ReplicaState, bool]], desired: int, want: st
         memory(f"llama-{number}", state, **({"retiring_since": START} if retiring else {}))
         for number, (state, retiring) in enumerate(states, 1)
     ]
-    decision = succeed(mine, desired)
+    decision = succeed(mine, desired, "", START)
 
     assert (decision.replica if decision else None) == want
     if decision is not None:
-        others = sum(1 for state, retiring in states if state is S.READY and not retiring)
+        others = sum(1 for state, retiring in states if state in (S.READY, S.SUSPECT) and not retiring)
         (reason,) = decision.reasons
         assert decision.pool == POOL
         assert reason.code is R.SUCCESSOR_READY

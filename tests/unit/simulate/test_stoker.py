@@ -214,7 +214,9 @@ def test_without_an_answer_in_the_window_latency_is_idle_or_unknown(in_flight: l
 
 def test_a_whole_run_with_failures() -> None:
     made = Synthetic(Kind.BURST, hours=0.5, rps=2, prompt=100, output=20)
-    result = run(made, Stoker(replace(SETUP, mtbf_s=300.0)), replace(SETUP, mtbf_s=300.0))
+    # So many deaths are no accident any more: the fuse would blow.
+    dying = replace(SETUP, mtbf_s=300.0, health=HealthPolicy(budget_actions=1000))
+    result = run(made, Stoker(dying), dying)
 
     assert result.deaths > 0
     assert result.requests == result.done + result.failed + result.cut

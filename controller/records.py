@@ -1,0 +1,109 @@
+"""What goes through the ports: values of the controller that the core does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from controller.core.decision import Decision
+from controller.core.evaluation import Evaluation
+from controller.core.model import GatewayPlan, PoolName, ReplicaId, Term
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One element of an instant vector. NaN never comes through: it is left out."""
+
+    labels: Mapping[str, str]
+    value: float
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSpec:
+    """What to start. `spec_hash` tells replicas of one making from those of another."""
+
+    replica: ReplicaId
+    pool: PoolName
+    model: str
+    engine: str  # "llamacpp"
+    image: str  # unused by the process runtime
+    checkpoint: str  # absolute path on the node; its folder is mounted read-only
+    spec_hash: str
+    slots: int  # requests that the engine computes at once
+    context_tokens: int  # of each slot
+    threads: int
+    drain_timeout_s: float
+
+    def environment(self) -> dict[str, str]:
+        """What the launcher is told. Where it listens is up to the runtime."""
+        return {
+            "STOKER_POOL": self.pool,
+            "STOKER_REPLICA": self.replica,
+            "STOKER_SPEC_HASH": self.spec_hash,
+            "STOKER_MODEL": self.model,
+            "STOKER_ENGINE": self.engine,
+            "STOKER_CHECKPOINT": self.checkpoint,
+            "STOKER_SLOTS": str(self.slots),
+            "STOKER_CONTEXT_TOKENS": str(self.context_tokens),
+            "STOKER_THREADS": str(self.threads),
+            "STOKER_DRAIN_TIMEOUT_S": f"{self.drain_timeout_s:g}",
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayState:
+    """What nginx runs (`applied`), and when a plan that had to wait may be applied (None: nothing waits)."""
+
+    applied: GatewayPlan
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A decision in the ledger. `outcome` is None until it was carried out: "done", or the error's sentence."""
+
+    id: int
+    at: datetime
+    tick: int
+    term: Term
+    decision: Decision
+    outcome: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedEvaluation:
+    """An evaluation in the ledger. `changed`: it led to a decision."""
+
+    id: int
+    tick: int
+    term: Term
+    changed: bool
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class LastWords:
+    """What a replica that failed wrote last, kept when it was removed."""
+
+    at: datetime
+    pool: PoolName
+    replica: ReplicaId
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TickReport:
+    """What a tick did, for the controller's own metrics. What is of the pools is that of the last good tick."""
+
+    at: datetime
+    seconds: float
+    failed: bool
+    unknown: tuple[str, ...]  # sources that could not be read
+    changed_gateway: bool
+    desired: Mapping[PoolName, int] = field(default_factory=dict)
+    states: Mapping[tuple[PoolName, str], int] = field(default_factory=dict)  # replicas by pool and state
+    wanted: Mapping[tuple[PoolName, str], int] = field(default_factory=dict)  # replicas by pool and signal
+    standing: frozenset[tuple[PoolName, str]] = frozenset()  # pools, and codes of the reasons for their size
