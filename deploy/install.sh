@@ -21,6 +21,8 @@ needs_venv() { ! "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null; }
 # The llama.cpp engine is linked with GNU OpenMP.
 needs_openmp() { ! "$PYTHON" -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null; }
 wants_docker() { case " $arguments " in *" --runtime process "* | *" --runtime=process "*) false ;; esac; }
+# Debian keeps its server out of PATH, a folder for each version.
+has_postgres() { set -- /usr/lib/postgresql/*/bin/initdb && [ -x "$1" ]; }
 has_engine() { [ -n "${DOCKER_HOST:-}" ] || [ -S /var/run/docker.sock ] || has dockerd; }
 
 missing_always() {
@@ -28,6 +30,7 @@ missing_always() {
     if needs_openmp; then echo libgomp1; fi
     if ! has prometheus || ! has promtool; then echo prometheus; fi
     if [ "$purpose" = test ] && ! has chromium; then echo chromium; fi
+    if [ "$purpose" = test ] && ! has_postgres; then echo postgresql; fi
 }
 
 missing_for_docker() {
@@ -56,10 +59,12 @@ apt_install() {
     export DEBIAN_FRONTEND=noninteractive
     apt-get -qq -o DPkg::Lock::Timeout=120 update
     apt-get -qq -y -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 install --no-install-recommends "$@" >/dev/null
-    case " $* " in
-    *" prometheus "*) # nor at the next boot
-        if [ -d /run/systemd/system ]; then systemctl --quiet disable prometheus.service || true; fi ;;
-    esac
+    for package in prometheus postgresql; do
+        case " $* " in
+        *" $package "*) # nor at the next boot
+            if [ -d /run/systemd/system ]; then systemctl --quiet disable "$package.service" || true; fi ;;
+        esac
+    done
 }
 
 install_debian_packages() {

