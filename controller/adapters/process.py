@@ -29,6 +29,7 @@ from controller.ports import Clock, ReplicaSpec
 _KILL_TIMEOUT_S = 5.0
 _FOLDER_VARIABLE = "STOKER_REPLICA_DIR"
 _POLL_S = 0.5
+_WORDS_LINES, _WORDS_CHARACTERS, _WORDS_BYTES = 20, 4000, 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,10 @@ class ProcessRuntime:
             child.wait()
         self._exit_codes.pop(replica, None)
         shutil.rmtree(self._folder(replica), ignore_errors=True)
+
+    def last_words(self, replica: ReplicaId) -> str:
+        """See `ContainerRuntime.last_words`."""
+        return _end_of(self._folder(replica) / "log")
 
     def remove_all(self) -> int:
         """Remove every replica of this installation; how many there were."""
@@ -216,6 +221,17 @@ def _find_by_folder(folder: Path) -> psutil.Process | None:
         except (psutil.Error, ProcessLookupError):
             continue
     return None
+
+
+def _end_of(log: Path) -> str:
+    try:
+        with log.open("rb") as written:
+            written.seek(max(0, written.seek(0, os.SEEK_END) - _WORDS_BYTES))
+            said = written.read(_WORDS_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    text = said.decode("utf-8", "replace").replace("\0", "").strip("\n")
+    return "\n".join(text.split("\n")[-_WORDS_LINES:])[-_WORDS_CHARACTERS:]
 
 
 def _address(said: Any) -> Address | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import bench_edge, controller, gateway, simulate, ticks
+from tests.bench import bench_edge, controller, gateway, probes, simulate, ticks
 from tests.bench.row import Row
 from tests.e2e.stack import Stack, environment, write_config
 
@@ -36,6 +36,8 @@ def main() -> None:
     rows: list[Row] = []
     with console.status("ticks on fakes"):
         rows += _ticks()
+    with console.status("a thousand probes a second"):
+        rows += _probes()
     with console.status("the edge exporter"):
         rows += _edge()
     with console.status("a stack of three replicas"), _stack(floor=3) as (stack, up_s):
@@ -52,6 +54,17 @@ def _ticks() -> list[Row]:
         Row("tick, 300 replicas on fakes, quiet (median)", f"{many['quiet_ms']:.1f} ms", "< 500 ms"),
         Row("tick, 300 replicas on fakes, worst while all come up", f"{many['worst_ms']:.0f} ms", "< 500 ms"),
         Row("tick, 3 replicas on fakes, quiet (median)", f"{few['quiet_ms']:.2f} ms"),
+    ]
+
+
+def _probes() -> list[Row]:
+    found = probes.measure()
+    steady = (
+        f"{found['probes_per_s']:.0f} a second, {found['on_time']:.1%} on time, {found['core_share']:.2f} of a core"
+    )
+    return [
+        Row(f"probes of {probes.TARGETS} replicas, each second", steady, "all on time"),
+        Row(f"first look at {probes.TARGETS} new replicas that all hang", f"{found['hung_first_s']:.2f} s", "1 s"),
     ]
 
 

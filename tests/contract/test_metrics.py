@@ -34,6 +34,7 @@ from controller.core.model import (
 )
 from controller.core.policy import PoolPolicy, ScalingPolicy, TargetPolicy
 from controller.installation import Layout
+from controller.ports import MetricSource
 from controller.reconcile.answers import read
 from controller.reconcile.queries import MIN_REQUESTS, NUMBERS, question, wanted_by
 from controller.settings import PoolSettings, PortSettings, Settings
@@ -41,6 +42,8 @@ from controller.stack import prometheus
 from exporters.edge.collect import EdgeStats
 from exporters.edge.serve import families
 from tests.e2e.stack import PORTS, free_ports
+from tests.fakes.clock import FakeClock
+from tests.fakes.world import FakeMetrics
 from tests.unit.core.build import container
 from tests.waiting import wait_for
 
@@ -220,6 +223,12 @@ class Edge:
         for _ in range(count):
             self.stats.take(json.dumps(line | changes).encode(), time.monotonic(), time.time())
 
+    def fail(self, replica: str, count: int) -> None:
+        """So many requests tried that replica in vain."""
+        line = json.dumps({"pool": "llama", "failed": replica}).encode()
+        for _ in range(count):
+            self.stats.take(line, time.monotonic(), time.time())
+
     def page(self) -> str:
         registry = CollectorRegistry()
         registry.register(self)  # type: ignore[arg-type]
@@ -272,6 +281,50 @@ def test_what_users_see_as_values_idle_and_unknown(
 
     target.refuse = True
     wait_for(lambda: readings(asked) == PoolReadings(), 30, "an exporter that is gone to be unknown")
+
+
+def evidence(metrics: MetricSource) -> dict[str, Reading]:
+    """What a tick would hear of the health of a replica."""
+    found = read(metrics.query(question(NUMBERS)), {POOL: wanted_by(POLICY)}).pools.get(POOL, PoolReadings())
+    named = {"requests": found.requests, "tokens": found.tokens, "errors": found.replicas.get(Signal.ERRORS, {})}
+    return {name: readings.get(ReplicaId("llama-1"), UNKNOWN) for name, readings in named.items()}
+
+
+def known(metrics: MetricSource) -> dict[str, Known]:
+    return {name: reading.known for name, reading in evidence(metrics).items()}
+
+
+def test_a_fake_world_tells_of_requests_and_tokens_what_prometheus_tells(
+    source: tuple[PrometheusSource, FileTargets], target: Target
+) -> None:
+    asked, targets = source
+    edge, fake, of = Edge(), FakeMetrics(FakeClock()), (POOL, ReplicaId("llama-1"))
+    target.say = lambda _: edge.page() + LAUNCHER.format(cpu_s=9, tokens=7) + ENGINE.format(busy=1, kv=0)
+    both = Address("127.0.0.1", target.port)
+    targets.write([replace(container("llama-1"), engine=both, launcher=both)])
+    wait_for(lambda: answered(asked, "up") is not None, 30, "Prometheus to answer")
+
+    def alike(requests: float | None, tokens: float | None, errors: float | None) -> None:
+        fake.requests[of], fake.tokens[of], fake.replica[*of, Signal.ERRORS] = requests, tokens, errors
+        wait_for(lambda: known(asked) == known(fake), 30, f"{known(fake)} of {requests}, {tokens}, {errors}")
+
+    alike(requests=0, tokens=0, errors=0)
+    edge.fail("llama-1", 1)
+    alike(requests=1, tokens=0, errors=1)
+    assert known(asked)["errors"] is Known.UNKNOWN, "too few to judge it by"
+    edge.fail("llama-1", MIN_REQUESTS)
+    alike(requests=2 * MIN_REQUESTS, tokens=0, errors=1)
+    assert evidence(asked)["errors"].value == 1, "attempts in vain, all of them"
+    assert of_pool(asked, Signal.ERRORS).known is Known.IDLE, "no user saw one"
+
+    target.say = lambda n: edge.page() + LAUNCHER.format(cpu_s=9, tokens=7 + n) + ENGINE.format(busy=1, kv=0)
+    alike(requests=2 * MIN_REQUESTS, tokens=3, errors=1)
+    target.say = lambda _: edge.page() + LAUNCHER.format(cpu_s=9, tokens=10**6) + ENGINE.format(busy=1, kv=0)
+    alike(requests=2 * MIN_REQUESTS, tokens=0, errors=1)
+    assert of_replica(asked, Signal.TOKENS).value > 0, "the longer window still has some"
+
+    target.refuse = True
+    alike(requests=None, tokens=None, errors=None)
 
 
 def test_what_prometheus_finds_after_a_restart_is_as_old_as_it_is(server: Prometheus, target: Target) -> None:

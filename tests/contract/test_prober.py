@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import resource
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -114,6 +116,80 @@ def test_a_hung_one_fails_by_its_time_out_and_delays_no_other(prober: HttpProber
         return now[refused.replica].in_a_row >= 8 and now[hung.replica].in_a_row >= 2
 
     wait_for(both, 10, "streaks of both")
+
+
+def test_the_newest_token_that_it_told_of_is_kept_while_it_gives_no_answer(
+    prober: HttpProber, launcher: Launcher
+) -> None:
+    launcher.body = json.dumps({**READY, "last_token_at": START.isoformat()}).encode()
+    target = launcher.target(timeout_s=0.2)
+    until(prober, target, lambda found: found.last_token_at == START)
+    launcher.hang.set()
+
+    failed = until(prober, target, lambda found: not found.ok and found.in_a_row >= 2)
+    assert (failed.phase, failed.in_flight, failed.last_token_at) == (None, None, START)
+
+
+def test_a_thousand_new_ones_that_hang_are_all_told_of(prober: HttpProber) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=2048) as nobody_accepts:
+        address = Address("127.0.0.1", nobody_accepts.getsockname()[1])
+        targets = [
+            ProbeTarget(ReplicaId(f"llama-{number}"), address, "/status", 60, 0.5)
+            for number in range(_as_many_as_fit())
+        ]
+        found = prober.probe(targets)
+        assert {history.detail for history in found.values()} == {"no answer within 0.5 s"}
+        assert len(found) == len(targets)
+        assert prober.probe([]) == {}
+
+
+def test_a_name_is_not_looked_up(prober: HttpProber) -> None:
+    """Whoever looks a name up waits for a server of names, and all other probes with him."""
+    target = ProbeTarget(ReplicaId("llama-1"), Address("localhost", 9), "/status", 60, 1)
+
+    assert newest(prober, target).detail == "no answer: gaierror"
+
+
+@pytest.mark.parametrize(
+    ("said", "path", "detail"),
+    [
+        pytest.param(b"", "/status", "no answer: ValueError", id="nothing"),
+        pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "/status", "no answer: ValueError", id="no HTTP"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n\r\n", "/health", "", id="no body to read"),
+        pytest.param(b"HTTP/1.0 200\r\nA: b\r\n\r\n", "/health", "", id="no words after the number"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{",
+            "/status",
+            "the launcher's status is not what it should be",
+            id="cut off",
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\n\r\n" + json.dumps(READY).encode(), "/status", "", id="without a length, to the end"
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 1_000_000,
+            "/status",
+            "the launcher's status is not what it should be",
+            id="too long",
+        ),
+    ],
+)
+def test_whatever_is_said_is_an_answer_or_none(prober: HttpProber, said: bytes, path: str, detail: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(65536)
+                connection.sendall(said)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        address = Address("127.0.0.1", server.getsockname()[1])
+        found = newest(prober, ProbeTarget(ReplicaId("llama-1"), address, path, 60, 5))
+        thread.join()
+
+    assert (found.ok, found.detail) == (detail == "", detail)
 
 
 def test_who_is_no_longer_a_target_is_no_longer_asked(prober: HttpProber, launcher: Launcher) -> None:
@@ -246,6 +322,40 @@ def test_the_time_of_the_last_token_is_read() -> None:
     found = read_answer(200, json.dumps(said).encode(), "/status", START)
 
     assert found.last_token_at == START + timedelta(milliseconds=250)
+
+
+def test_the_stages_of_its_start_are_read() -> None:
+    said = READY | {
+        "began_at": "2026-01-05T12:00:00.250+00:00",
+        "stages": {"load": 1, "fetch": 0.5, "warm": None, "dancing": 3},
+    }
+    found = read_answer(200, json.dumps(said).encode(), "/status", START)
+
+    assert found.ok
+    assert found.began_at == START + timedelta(milliseconds=250)
+    assert found.stages == (("fetch", 0.5), ("load", 1.0))
+
+
+def test_a_time_without_a_zone_is_utc() -> None:
+    found = read_answer(200, json.dumps(READY | {"began_at": "2026-01-05T12:00:00"}).encode(), "/status", START)
+
+    assert found.began_at == START
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"began_at": "yesterday"}, {"stages": [1]}, {"stages": {"load": -1}}, {"stages": {"load": True}}]
+    + [{"stages": {"load": "2"}}, {"stages": {"load": float("inf")}}],
+)
+def test_stages_that_are_none_are_refused(said: dict[str, object]) -> None:
+    found = read_answer(200, json.dumps(READY | said).encode(), "/status", START)
+
+    assert (found.ok, found.detail) == (False, "the launcher's status is not what it should be")
+
+
+def _as_many_as_fit() -> int:
+    """A thousand, or what this process may have open."""
+    return min(1000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 - 100)
 
 
 def _closed_port() -> int:

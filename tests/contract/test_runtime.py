@@ -23,7 +23,7 @@ from controller.adapters.clock import SystemClock
 from controller.adapters.docker import DockerNode, DockerRuntime, inner_ports
 from controller.adapters.process import ProcessNode, ProcessRuntime
 from controller.core.errors import RuntimeRejected, RuntimeUnavailable
-from controller.core.model import Container, ContainerState, NodeName, PoolName, ReplicaId
+from controller.core.model import Container, ContainerState, PoolName, ReplicaId
 from controller.ports import ContainerRuntime, ReplicaSpec
 from tests.fakes.world import FakeRuntime
 from tests.waiting import wait_for
@@ -224,6 +224,29 @@ def test_it_tells_of_a_death(bench: Bench) -> None:
     wait_for(lambda: told, START_S, "a call for the death")
 
 
+def test_its_last_words_are_kept_while_it_is_there(bench: Bench) -> None:
+    assert bench.runtime.last_words(NAME) == ""
+    bench.start()
+    if bench.kind != "fake":
+        wait_for(lambda: bench.runtime.last_words(NAME), START_S, "its first words")
+    bench.kill(NAME)
+    bench.until(ContainerState.EXITED)
+    said = bench.runtime.last_words(NAME)
+    assert said or bench.kind == "fake", "the fake says what a test puts into its mouth"
+    assert len(said) <= 4000
+    assert len(said.split("\n")) <= 20
+
+    bench.runtime.remove_replica(NAME)
+    assert bench.runtime.last_words(NAME) == ""
+
+
+def test_none_that_is_killed_by_a_person_died_for_memory(bench: Bench) -> None:
+    assert bench.start().out_of_memory is False
+    bench.kill(NAME)
+
+    assert bench.until(ContainerState.EXITED).out_of_memory is False
+
+
 def test_several_at_once(bench: Bench) -> None:
     for number in (1, 2, 3):
         bench.start(ReplicaId(f"llama-{number}"))
@@ -239,12 +262,6 @@ def test_replicas_listen_on_ports_of_their_own() -> None:
 
     assert all(10000 <= engine < launcher < 60000 and launcher == engine + 1 for engine, launcher in ports)
     assert len(set(ports)) >= 99
-
-
-@pytest.mark.docker
-def test_an_engine_on_this_machine_is_reached_directly_and_another_is_not(docker_host: str) -> None:
-    assert DockerNode.at(docker_host, NodeName("local")).direct is True
-    assert DockerNode.at("tcp://127.0.0.1:9", NodeName("far")).direct is False
 
 
 @pytest.mark.docker
