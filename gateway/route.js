@@ -115,6 +115,22 @@ function done(r) {
     return '';
 }
 
+// The replicas behind these addresses, without those that are not in the plan.
+function replicas(r, addresses) {
+    return addresses.map(address => {
+        r.variables.stoker_address = address;
+        return r.variables.stoker_replica;
+    }).filter(name => name !== 'unknown').join(',');
+}
+
+function failedBefore(r) {
+    return replicas(r, r.variables.upstream_addr.split(', ').slice(0, -1));
+}
+
+function failedAll(r) {
+    return replicas(r, r.variables.upstream_addr.split(', '));
+}
+
 function exists(path) {
     try {
         fs.statSync(path);
@@ -144,4 +160,4 @@ function inFlight(r) {
     r.return(200, JSON.stringify({pools: counts}));
 }
 
-export default {route, models, model, done, inFlight};
+export default {route, models, model, done, inFlight, failedBefore, failedAll};

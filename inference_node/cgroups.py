@@ -30,6 +30,7 @@ class MemoryFiles:
 
 V1_MEMORY = MemoryFiles("memory.usage_in_bytes", "memory.limit_in_bytes", inactive="total_inactive_file")
 V2_MEMORY = MemoryFiles("memory.current", "memory.max")
+KILLS_V1, KILLS_V2 = "memory.oom_control", "memory.events"
 
 
 def locate(controller: str, cgroups: str, mounts: str) -> Folder | None:
@@ -82,6 +83,14 @@ def parse_working_set(usage: str, stat: str, inactive: str) -> int:
 def parse_limit(text: str) -> int | None:
     """Bytes; None for no limit. v1 says a number without meaning for that: compare it with the machine's memory."""
     return None if text.strip() == "max" else int(text)
+
+
+def parse_kills(text: str) -> int:
+    """How many processes the kernel killed for memory. A v1 kernel before 4.13 does not tell."""
+    count = next((line.split()[1] for line in text.splitlines() if line.startswith("oom_kill ")), None)
+    if count is None:
+        raise ValueError("no oom_kill is told")
+    return int(count)
 
 
 def parse_cpu_max(text: str) -> float | None:

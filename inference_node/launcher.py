@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import queue
+import signal
 import time
 from dataclasses import dataclass
 
@@ -30,10 +31,12 @@ from inference_node.events import (
     WarmUpFailed,
 )
 from inference_node.logfmt import log
+from inference_node.memory_kills import MemoryKills
 from inference_node.phases import Phase, PhaseLog
 from inference_node.poller import Poller, describe, lost
 from inference_node.resources import Resources
 from inference_node.server import StatusServer
+from inference_node.stages import Stage, Stages
 from inference_node.status import Status, as_json, exposition
 from inference_node.warmup import WarmUp
 
@@ -55,7 +58,15 @@ class Timings:
 class Launcher:
     """Runs one replica."""
 
-    def __init__(self, configuration: Configuration, engine: Engine, timings: Timings | None = None) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        engine: Engine,
+        timings: Timings | None = None,
+        kills: MemoryKills | None = None,
+    ) -> None:
+        self._stages = Stages()
+        self._kills = kills or MemoryKills()
         self._configuration = configuration
         self._engine = engine
         self._timings = timings or Timings()
@@ -76,7 +87,7 @@ class Launcher:
         silent = self._phases.current in (Phase.READY, Phase.DRAINING)
         detail = self._phases.detail or (describe(reading, time.monotonic()) if silent else "")
         changes = self._phases.changes
-        return Status(self._configuration, self._phases.current, changes, reading, detail)
+        return Status(self._configuration, self._phases.current, changes, reading, detail, self._stages)
 
     def run(self) -> int:
         """Live, and return the exit code. Call it once, from the main thread; it ends after `request_stop`.
@@ -102,6 +113,7 @@ class Launcher:
             require_gguf(self._configuration.checkpoint)
         except CheckpointError as error:
             return self._fail(str(error), EXIT_CANNOT_START)
+        self._stages.finish(Stage.FETCH)
         self._phases.enter(Phase.LOADING)
         process = EngineProcess(self._engine.command, self._events.put)
         try:
@@ -117,11 +129,15 @@ class Launcher:
             event = self._events.get()
             match event:
                 case EngineListening(port):
+                    self._stages.finish(Stage.LOAD)
                     self._tell_endpoints(launcher_port, port)
                     self._bring_up(EngineAddress(reachable(self._configuration.host), port))
                 case EngineHealthy():
+                    self._stages.finish(Stage.WARM)
                     self._phases.enter(Phase.WARMING)
                 case EngineWarm():
+                    self._stages.finish(Stage.FIRST_TOKEN)
+                    self._poller.look_now()  # a replica that is ready has made a token
                     self._phases.enter(Phase.READY)
                 case WarmUpFailed(why):
                     return self._fail(f"The engine did not make its first token: {why}.", EXIT_ENGINE_FAILED)
@@ -175,6 +191,8 @@ class Launcher:
     def _engine_exited(self, code: int) -> int:
         self._engine_gone = True
         end = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        if code == -signal.SIGKILL and self._kills.happened():
+            end = f"was killed by signal {-code}, out of memory,"
         sentence = f"The engine {end} while {self._phases.current}."
         return self._fail(f"{sentence} {self._why}".rstrip(), EXIT_ENGINE_FAILED)
 

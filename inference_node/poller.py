@@ -15,13 +15,19 @@ HEALTH_TIMEOUT_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The last look at the engine. None is unknown, never zero."""
+    """The last look at the engine. None is unknown, never zero.
+
+    An engine that answers, and whose counters do not, may be wedged: its work is unknown, and `last_token_at` stands
+    still. It moves with each pass through the model, so that a long prompt is no wedge.
+    """
 
     answering: bool = False
     in_flight: int | None = None
     waiting: int | None = None
     tokens_total: int | None = None
     last_token_at: datetime | None = None
+    looked_at: datetime | None = None
+    steps: int | None = None  # when they were last told
     silent_since: float | None = None  # monotonic seconds; None while it answers
     why: str = ""  # it does not answer, or has no counters
 
@@ -43,8 +49,10 @@ def fold(last: Reading, look: Look, now: datetime, monotonic_s: float, best_tota
     """
     counters = look.counters
     total = None if counters is None else max(counters.tokens_total, best_total)
-    moved = total is not None and total > best_total
-    # Busy is not dead: tokens since the last look count as an answer.
+    steps = None if counters is None else counters.steps
+    stepped = steps is not None and last.steps is not None and steps > last.steps
+    moved = stepped or (total is not None and total > best_total)
+    # Busy is not dead: work done since the last look counts as an answer.
     answering = look.healthy or moved
     silent_since = None if answering else (last.silent_since if last.silent_since is not None else monotonic_s)
     return Reading(
@@ -53,6 +61,8 @@ def fold(last: Reading, look: Look, now: datetime, monotonic_s: float, best_tota
         waiting=counters.waiting if counters else None,
         tokens_total=total,
         last_token_at=now if moved else last.last_token_at,
+        looked_at=now,
+        steps=last.steps if steps is None else steps,
         silent_since=silent_since,
         why=look.why,
     )
@@ -79,8 +89,12 @@ class Poller:
             self._thread.start()
         self._wake.set()
 
+    def look_now(self) -> None:
+        """Begin the next look at once. Does not block."""
+        self._wake.set()
+
     def stop(self) -> None:
-        """Look no more. Blocks for at most the two time-outs of one look. Idempotent."""
+        """Look no more. Blocks for at most one look. Idempotent."""
         self._stopped = True
         self._wake.set()
         if self._thread is not None:
@@ -103,14 +117,20 @@ class Poller:
 
 
 def look_at(engine: Engine, address: EngineAddress) -> Look:
-    """Ask for health and counters. Blocks for at most three time-outs, about one where the engine hangs or is gone."""
+    """Ask for health and counters. Blocks for at most five time-outs; about two where the engine hangs.
+
+    Counters are asked for twice where health is there: on a busy machine one answer can be late, and an idle engine
+    that does not tell would look like a wedged one.
+    """
     with EngineConnection(address, HEALTH_TIMEOUT_S) as connection:
         health = _why_not(connection, engine.health_path)
-        try:
-            look = Look(not health, engine.read_counters(connection.get), health)
-        except EngineSilent as error:
-            look = Look(not health, None, health or str(error))
-    return look
+        why = health
+        for _ in range(1 if health else 2):
+            try:
+                return Look(not health, engine.read_counters(connection.get), health)
+            except EngineSilent as error:
+                why = health or str(error)
+    return Look(not health, None, why)
 
 
 def _why_not(connection: EngineConnection, path: str) -> str:

@@ -15,6 +15,7 @@ from inference_node.logfmt import timestamp
 from inference_node.phases import Phase, PhaseChange
 from inference_node.poller import Reading
 from inference_node.resources import Usage
+from inference_node.stages import Stages
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,15 @@ class Status:
     phases: tuple[PhaseChange, ...]
     reading: Reading
     detail: str  # a sentence; empty when all is well
+    stages: Stages
 
 
 def as_json(status: Status) -> dict[str, object]:
     """The answer of GET /status. None stands for unknown."""
-    configuration, reading = status.configuration, status.reading
+    configuration, reading, stages = status.configuration, status.reading, status.stages
     return {
+        "began_at": timestamp(stages.began_at),
+        "stages": {stage: round(seconds, 3) for stage, seconds in stages.seconds.items()},
         "phase": status.phase,
         "phases": [{"phase": change.phase, "at": timestamp(change.at)} for change in status.phases],
         "pool": configuration.pool,
@@ -42,6 +46,7 @@ def as_json(status: Status) -> dict[str, object]:
         "waiting": reading.waiting,
         "tokens_total": reading.tokens_total,
         "last_token_at": _optional(reading.last_token_at),
+        "looked_at": _optional(reading.looked_at),
         "answering": reading.answering,
         "detail": status.detail,
     }
@@ -72,7 +77,7 @@ class _StatusCollector(Collector):
         yield _counter("tokens", "Tokens made, those of running requests too.", reading.tokens_total)
         seen = reading.last_token_at
         stamp = None if seen is None else seen.timestamp()
-        yield _gauge("last_token_timestamp_seconds", "When tokens were last seen to be made.", stamp)
+        yield _gauge("last_token_timestamp_seconds", "When it was last seen to get on with its work.", stamp)
         yield _gauge("engine_answering", "1 when the engine answered its last health check.", int(reading.answering))
         yield from _usage_samples(self._read_usage())
 
@@ -88,6 +93,10 @@ def _phase_samples(status: Status) -> Iterator[Metric]:
     for change in status.phases:
         since.add_metric([change.phase], change.at.timestamp())
     yield since
+    took = GaugeMetricFamily("stoker_launcher_stage_seconds", "What each part of the start took.", labels=["stage"])
+    for stage, seconds in status.stages.seconds.items():
+        took.add_metric([stage], seconds)
+    yield took
 
 
 def _usage_samples(usage: Usage) -> Iterator[Metric]:

@@ -20,6 +20,7 @@ from controller.reconcile.queries import (
     NUMBERS,
     REPLICA_ERRORS,
     REPLICA_REQUESTS,
+    REPLICA_TOKENS,
     Number,
     Wanted,
 )
@@ -56,7 +57,8 @@ def _readings(series: _Series) -> Iterator[tuple[str, _Labels, Reading]]:
     gateway = {_replica(sample.labels): sample.value for sample in series.get(IN_FLIGHT_AT, ())}
     for sample in series.get(IN_FLIGHT, ()):
         yield IN_FLIGHT, sample.labels, _reading(sample, sample.value, gateway.get(_replica(sample.labels)))
-    requests = {_replica(sample.labels): sample.value for sample in series.get(REPLICA_REQUESTS, ())}
+    sent = NUMBERS[REPLICA_REQUESTS].series[0]
+    requests = {_replica(sample.labels): sample.value for sample in series.get(sent, ())}
     for name, number in NUMBERS.items():
         for labels, reading in _recorded(number, series):
             few = name == REPLICA_ERRORS and 0 < requests.get(_replica(labels), 0.0) < MIN_REQUESTS
@@ -106,6 +108,7 @@ class _Pool:
         self._wanted = wanted
         self._pool: dict[Signal, Reading] = {}
         self._replicas: dict[Signal, dict[ReplicaId, Reading]] = {}
+        self._health: dict[str, dict[ReplicaId, Reading]] = {REPLICA_REQUESTS: {}, REPLICA_TOKENS: {}}
         self._last_request = UNKNOWN
 
     def take(self, name: str, labels: _Labels, reading: Reading) -> None:
@@ -115,6 +118,8 @@ class _Pool:
             return
         if name == LAST_REQUEST:
             self._last_request = reading
+        elif name in self._health:
+            self._health[name][ReplicaId(labels.get("replica", ""))] = reading
         elif signal is None:
             return
         elif "replica" in labels:
@@ -125,4 +130,5 @@ class _Pool:
     @property
     def readings(self) -> PoolReadings:
         """What was kept."""
-        return PoolReadings(self._pool, self._replicas, self._last_request)
+        requests, tokens = self._health[REPLICA_REQUESTS], self._health[REPLICA_TOKENS]
+        return PoolReadings(self._pool, self._replicas, self._last_request, requests, tokens)

@@ -29,8 +29,9 @@ class Number:
     series: tuple[str, ...]
 
 
-REPLICA_ERRORS, REPLICA_REQUESTS = "replica_errors", "stoker:replica_requests"
+REPLICA_ERRORS, REPLICA_REQUESTS, REPLICA_TOKENS = "replica_errors", "replica_requests", "replica_tokens"
 LAST_REQUEST = "last_request"
+ALWAYS = (LAST_REQUEST, REPLICA_REQUESTS, REPLICA_TOKENS)  # whatever signals are enabled
 NUMBERS: Mapping[str, Number] = {
     "replica_in_flight": Number(ENGINE, ("stoker:replica_requests_in_flight", "stoker:replica_requests_waiting")),
     "kv_cache": Number(ENGINE, ("stoker:replica_kv_cache_usage_ratio",)),
@@ -41,6 +42,8 @@ NUMBERS: Mapping[str, Number] = {
     "memory_host": Number(LAUNCHER, ("stoker:replica_host_memory_ratio",)),
     "memory_gpu": Number(GPU, ("stoker:replica_gpu_memory_ratio",)),
     REPLICA_ERRORS: Number(EDGE, ("stoker:replica_error_ratio",)),
+    REPLICA_REQUESTS: Number(EDGE, ("stoker:replica_requests",)),
+    REPLICA_TOKENS: Number(ENGINE, ("stoker:replica_tokens:rate10s",)),
     "errors": Number(EDGE, ("stoker:pool_error_ratio",)),
     "latency": Number(EDGE, ("stoker:pool_latency_seconds",)),
     LAST_REQUEST: Number(EDGE, ("stoker:pool_last_request_timestamp_seconds",)),
@@ -57,11 +60,9 @@ DIRECT: Mapping[str, str] = {
 
 
 def question(names: Iterable[str]) -> str:
-    """One query for these of the `NUMBERS`, for those that are asked directly, and for how old they are."""
-    wanted = {name: NUMBERS[name] for name in names}
-    series = {item for number in wanted.values() for item in (number.scraped, *number.series)}
-    if REPLICA_ERRORS in wanted:
-        series.add(REPLICA_REQUESTS)
+    """One query for these of the `NUMBERS`, for those asked always or directly, and for how old they are."""
+    wanted = [NUMBERS[name] for name in {*names, *ALWAYS}]
+    series = {item for number in wanted for item in (number.scraped, *number.series)}
     direct = [f'label_replace({text}, "signal", "{name}", "", "")' for name, text in DIRECT.items()]
     # The longest comes last: each `or` looks at all that is left of it.
     return " or ".join([*direct, f'{{__name__=~"{"|".join(sorted(series))}"}}'])

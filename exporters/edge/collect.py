@@ -5,6 +5,10 @@ A line is what `log_format stoker` of the gateway writes, behind a syslog header
     <190>Nov 23 01:52:30 stoker: {"pool":"smollm2","replica":"smollm2-1","status":"200","duration":0.512,
      "header_times":"-, 0.312","response_times":"0.001, 0.510","tried":"127.0.0.1:4001, 127.0.0.1:4002","bytes":1234}
 
+or what `log_format stoker_failed` writes, of the replicas that were tried in vain before that:
+
+    <190>Nov 23 01:52:30 stoker: {"pool":"smollm2","failed":"smollm2-2,smollm2-3"}
+
 The two lists of times have one element for each time that the request was begun; `tried` has the replicas of the last
 time. `replica` is the one that answered, empty where nginx had to answer itself.
 """
@@ -26,6 +30,7 @@ NEW_S = 1.5  # whoever scrapes once a second sees a new count at 0, and no other
 
 _NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,127})?")  # empty: no pool was chosen, no replica was tried
 _CODE = re.compile(r"[1-5][0-9]{2}")
+_FAILED = "failed"
 
 
 class MalformedLine(ValueError):
@@ -42,6 +47,14 @@ class Line:
     duration_s: float
     first_byte_s: float | None  # None: no byte of a replica's answer came
     tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The replicas that one request was sent to in vain. Not a request: its own line follows, or came before."""
+
+    pool: str
+    replicas: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -73,19 +86,23 @@ class Series:
     durations: Histogram = field(default_factory=Histogram)
     first_bytes: Histogram = field(default_factory=Histogram)
     retries: int = 0
+    failed: int = 0  # attempts on it in vain
     seen_at: float = 0.0
-    told_at: dict[str, float] = field(default_factory=dict)  # each code, first
+    told_at: dict[str, float] = field(default_factory=dict)  # each code, and the attempts in vain, first
 
     def tell(self, now: float) -> Series:
         """The sums for the page, on which a count is 0 while it is new.
 
         Of a counter that begins at 1 nobody can tell that it rose: the first request and the first error would be lost.
         """
-        for code in self.codes:
+        for code in (*self.codes, _FAILED):
             self.told_at.setdefault(code, now)
         known = {code for code, at in self.told_at.items() if now - at >= NEW_S}
+        failed = self.failed if _FAILED in known else 0
         codes = {code: count if code in known else 0 for code, count in self.codes.items()}
-        return Series(codes, self.durations, self.first_bytes, self.retries) if known else Series(codes)
+        if known.isdisjoint(codes):
+            return Series(codes, failed=failed)
+        return Series(codes, self.durations, self.first_bytes, self.retries, failed)
 
 
 @dataclass(slots=True)
@@ -120,19 +137,12 @@ class EdgeStats:
         self.lines += 1
         try:
             line = parse(datagram)
-            series = self._series.get((line.pool, line.replica)) or self._add(line)
+            if isinstance(line, Failed):
+                self._take_failed(line, now)
+            else:
+                self._take_request(line, now, wall)
         except MalformedLine:
             self.malformed += 1
-            return
-        pool = self.pools.get(line.pool) or self._add_pool(line.pool)
-        pool.last_request, series.seen_at = wall, now
-        series.codes[line.code] = series.codes.get(line.code, 0) + 1
-        series.durations.observe(line.duration_s)
-        pool.durations.observe(line.duration_s)
-        series.retries += line.tries - 1
-        if line.first_byte_s is not None:
-            series.first_bytes.observe(line.first_byte_s)
-            pool.first_bytes.observe(line.first_byte_s)
 
     def forget(self, before: float) -> None:
         """Drop the series of replicas that were last seen before that time."""
@@ -149,14 +159,34 @@ class EdgeStats:
             del self.pools[min(self.pools, key=lambda pool: self.pools[pool].last_request)]
         return self.pools.setdefault(name, Pool())
 
-    def _add(self, line: Line) -> Series:
+    def _take_request(self, line: Line, now: float, wall: float) -> None:
+        series = self._at(line.pool, line.replica)
+        pool = self.pools.get(line.pool) or self._add_pool(line.pool)
+        pool.last_request, series.seen_at = wall, now
+        series.codes[line.code] = series.codes.get(line.code, 0) + 1
+        series.durations.observe(line.duration_s)
+        pool.durations.observe(line.duration_s)
+        series.retries += line.tries - 1
+        if line.first_byte_s is not None:
+            series.first_bytes.observe(line.first_byte_s)
+            pool.first_bytes.observe(line.first_byte_s)
+
+    def _take_failed(self, line: Failed, now: float) -> None:
+        for series in [self._at(line.pool, replica) for replica in line.replicas]:
+            series.failed += 1
+            series.seen_at = now
+
+    def _at(self, pool: str, replica: str) -> Series:
+        return self._series.get((pool, replica)) or self._add(pool, replica)
+
+    def _add(self, pool: str, replica: str) -> Series:
         """The one place where a label value comes into being."""
-        if len(self._series) >= MAX_SERIES or not (_NAME.fullmatch(line.pool) and _NAME.fullmatch(line.replica)):
+        if len(self._series) >= MAX_SERIES or not (_NAME.fullmatch(pool) and _NAME.fullmatch(replica)):
             raise MalformedLine("an impossible name, or too many names")
-        return self._series.setdefault((line.pool, line.replica), Series())
+        return self._series.setdefault((pool, replica), Series())
 
 
-def parse(datagram: bytes) -> Line:
+def parse(datagram: bytes) -> Line | Failed:
     """Read one line.
 
     Raises:
@@ -164,6 +194,8 @@ def parse(datagram: bytes) -> Line:
     """
     try:
         data = json.loads(datagram[datagram.index(b"{") :])
+        if _FAILED in data:
+            return _parse_failed(data)
         responses = data["response_times"].replace(" : ", ", ").split(", ")
         headers = data["header_times"].replace(" : ", ", ").split(", ")
         line = Line(
@@ -180,6 +212,13 @@ def parse(datagram: bytes) -> Line:
     times = (line.duration_s, line.first_byte_s or 0.0)
     if not valid or not all(0 <= time < float("inf") for time in times):
         raise MalformedLine("an impossible value")
+    return line
+
+
+def _parse_failed(data: dict[str, str]) -> Failed:
+    line = Failed(data["pool"], tuple(data[_FAILED].split(",")))
+    if not (isinstance(line.pool, str) and line.pool and all(line.replicas)):
+        raise MalformedLine("an attempt on nobody")
     return line
 
 

@@ -142,6 +142,11 @@ def _requests(stats: EdgeStats, now: float) -> list[Metric]:
     retries = CounterMetricFamily(
         "stoker_edge_retries", "Replicas tried in vain before the one that answered or failed last.", labels=_LABELS
     )
+    failed = CounterMetricFamily(
+        "stoker_edge_attempts_failed",
+        "Attempts in vain: refused, reset, timed out, broken off before the first byte, or a 503 and another try.",
+        labels=_LABELS,
+    )
     durations = HistogramMetricFamily(
         "stoker_edge_request_duration_seconds", "From the first byte read to the last byte sent.", labels=_LABELS
     )
@@ -155,9 +160,11 @@ def _requests(stats: EdgeStats, now: float) -> list[Metric]:
         for code, count in sorted(series.codes.items()):
             codes.add_metric((*names, code), count)
         retries.add_metric(names, series.retries)
+        if replica:
+            failed.add_metric(names, series.failed)
         durations.add_metric(names, series.durations.cumulated(), series.durations.total)
         first_bytes.add_metric(names, series.first_bytes.cumulated(), series.first_bytes.total)
-    return [codes, retries, durations, first_bytes]
+    return [codes, retries, failed, durations, first_bytes]
 
 
 def _pools(stats: EdgeStats, now: float) -> list[Metric]:

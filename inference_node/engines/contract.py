@@ -22,11 +22,15 @@ class EngineSilent(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What an engine says of its work. `tokens_total` counts tokens of requests that still run, too."""
+    """What an engine says of its work. `tokens_total` counts tokens of requests that still run, too.
+
+    `steps` grows with each pass through the model, also while a prompt is read and no token comes; None: not told.
+    """
 
     in_flight: int
     waiting: int
     tokens_total: int
+    steps: int | None = None
 
 
 Get = Callable[[str], str]

@@ -41,7 +41,8 @@ def read_counters(get: Get) -> Counters:
     # /metrics counts a request's tokens when it ends. Reading it before /slots can miss a request that ends in
     # between, for one poll; the other order would count it twice.
     under_way = tokens_under_way(_parse_json(get("/slots"))) if in_flight else 0
-    return Counters(in_flight, waiting, ended + under_way)
+    steps = samples.get("llamacpp:n_decode_total")  # the name is newer than the others
+    return Counters(in_flight, waiting, ended + under_way, None if steps is None else int(steps))
 
 
 def _parse_json(text: str) -> object:

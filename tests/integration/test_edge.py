@@ -27,7 +27,8 @@ LINE = (
     b'<190>Nov 23 01:52:30 stoker: {"pool":"smollm2","replica":"smollm2-1","status":"200","duration":0.4,'
     b'"header_times":"0.2","response_times":"0.4","tried":"127.0.0.1:9001","bytes":1}'
 )
-REQUESTS = "stoker_edge_requests_total"
+IN_VAIN = b'<190>Nov 23 01:52:30 stoker: {"pool":"smollm2","failed":"smollm2-2"}'
+REQUESTS, FAILED = "stoker_edge_requests_total", "stoker_edge_attempts_failed_total"
 NOBODY = "http://127.0.0.1:9"
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -55,6 +56,11 @@ def scrape_after(port: int, lines: int) -> Samples:
     return scrape(port)
 
 
+def requests_told(port: int) -> float:
+    """How many finished requests the page tells of, of whatever pool."""
+    return sum(count for (name, _), count in scrape(port).items() if name == REQUESTS)
+
+
 @contextmanager
 def exporter_for(port: int, log_port: int, status: str) -> Iterator[EdgeExporter]:
     exporter = EdgeExporter(EdgeOptions("127.0.0.1", port, log_port, status))
@@ -68,9 +74,9 @@ def test_lines_become_metrics() -> None:
     port, log_port = free_port(), free_port(socket.SOCK_DGRAM)
     began = time.time()
     with exporter_for(port, log_port, NOBODY), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        for datagram in (LINE, LINE, b"nonsense"):
+        for datagram in (LINE, LINE, IN_VAIN, b"nonsense"):
             sender.sendto(datagram, ("127.0.0.1", log_port))
-        samples = scrape_after(port, lines=3)
+        samples = scrape_after(port, lines=4)
     ended = time.time()
 
     both = {"pool": "smollm2", "replica": "smollm2-1"}
@@ -83,6 +89,8 @@ def test_lines_become_metrics() -> None:
     assert value(samples, "stoker_edge_pool_request_duration_seconds_bucket", pool="smollm2", le="0.5") == 2
     assert value(samples, "stoker_edge_pool_time_to_first_byte_seconds_count", pool="smollm2") == 2
     assert value(samples, "stoker_edge_retries_total", **both) == 0
+    assert value(samples, FAILED, **both) == 0
+    assert value(samples, FAILED, pool="smollm2", replica="smollm2-2") == 1
     assert value(samples, "stoker_edge_log_lines_malformed_total") == 1
     assert value(samples, "stoker_edge_log_lines_lost_total") == 0
     assert began <= (value(samples, "stoker_edge_last_request_timestamp_seconds", pool="smollm2") or 0) <= ended
@@ -171,6 +179,7 @@ def test_from_a_request_to_a_metric(tmp_path: Path) -> None:
     clock = FakeClock()
     parts = parts_in(tmp_path, clock)
     go_on = threading.Event()
+    dead, answered = ({"pool": "smollm2", "replica": f"smollm2-{number}"} for number in ("001", "002"))
 
     def hold(exchange: Exchange) -> None:
         go_on.wait(30)
@@ -188,7 +197,9 @@ def test_from_a_request_to_a_metric(tmp_path: Path) -> None:
             nginx.post(b'{"model":"nobody"}')
             nginx.apply(plan())
             nginx.post()
-            samples = scrape_after(parts.ports.edge, lines=12)
+            wait_for(lambda: requests_told(parts.ports.edge) == 12, 10, "12 requests")
+            wait_for(lambda: value(scrape(parts.ports.edge), FAILED, **dead), 10, "attempts in vain")
+            samples = scrape(parts.ports.edge)
             nginx.apply(plan(engine.address))
             engine.behave = hold
             client = threading.Thread(target=nginx.post)
@@ -203,9 +214,9 @@ def test_from_a_request_to_a_metric(tmp_path: Path) -> None:
         finally:
             nginx.stop()
 
-    answered = {"pool": "smollm2", "replica": "smollm2-002"}
+    assert value(samples, FAILED, **dead) == value(samples, "stoker_edge_retries_total", **answered)
+    assert value(samples, FAILED, **answered) == 0
     assert value(samples, "stoker_edge_requests_total", **answered, code="200") == 10
-    assert (value(samples, "stoker_edge_retries_total", **answered) or 0) > 0
     assert value(samples, "stoker_edge_time_to_first_byte_seconds_count", **answered) == 10
     assert value(samples, "stoker_edge_requests_total", pool="smollm2", replica="", code="503") == 1
     assert value(samples, "stoker_edge_requests_total", pool="", replica="", code="404") == 1

@@ -14,19 +14,18 @@ done again.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from controller.adapters.nginx.config import NginxConfig, generation_of, nginx_binary, ordered, render, scripts
+from controller.adapters.nginx.files import Files, write
 from controller.adapters.nginx.process import NginxProcess
 from controller.core.errors import GatewayRejected, GatewayUnavailable
-from controller.core.model import Address, GatewayPlan, PoolName, PoolRoutes, ReplicaId, Server
+from controller.core.model import Address, GatewayPlan, PoolRoutes
 from controller.ports import Clock, GatewayState
 from controller.settings import GatewaySettings, PortSettings
 
@@ -77,8 +76,8 @@ def prepare(parts: NginxParts, pools: Sequence[PoolRoutes]) -> None:
     (parts.folder / "temp").mkdir(exist_ok=True)
     parts.logs.mkdir(parents=True, exist_ok=True)
     for name, text in scripts().items():
-        _write(parts.folder / name, text)
-    files = _Files(parts.folder)
+        write(parts.folder / name, text)
+    files = Files(parts.folder)
     last = {routes.pool: routes.servers for routes in files.last_plan().pools}
     routed = [PoolRoutes(routes.pool, routes.model, last.get(routes.pool, ())) for routes in pools]
     try:
@@ -100,9 +99,10 @@ class NginxGateway:
         self._interval: timedelta = parts.gateway.reload_interval
         self._config = parts.config()
         self._nginx = parts.process()
-        self._files = _Files(parts.folder)
+        self._files = Files(parts.folder)
         self._reloaded_at: datetime | None = None
         self._applied = GatewayPlan()
+        self._signature = self._files.signature()
         self._certain = False  # that nginx runs `_applied`, and starts with it
         with contextlib.suppress(GatewayUnavailable):  # `apply` will say so
             self._recover()
@@ -116,6 +116,7 @@ class NginxGateway:
         plan = ordered(plan)
         if not self._certain:
             self._recover()
+        self._mend()
         if self._certain and plan == self._applied:
             return GatewayState(self._applied)
         retry_at = self._retry_at()
@@ -128,6 +129,28 @@ class NginxGateway:
             raise GatewayUnavailable(f"{error.filename} cannot be written: {error.strerror}") from error
         return GatewayState(self._applied)
 
+    def _mend(self) -> None:
+        """Put nginx.conf back where somebody else has changed it: nginx would start with it, or not start at all.
+
+        Raises:
+            GatewayUnavailable: it cannot be written, or nginx is not running to take it; the file is in place then.
+        """
+        if not self._certain or self._files.signature() == self._signature:
+            return
+        generation = self._rewrite(self._applied)
+        self._signature = self._files.signature()
+        self._reload(generation, TAKE_S)
+
+    def _rewrite(self, plan: GatewayPlan) -> str:
+        """Make nginx.conf what it is to be for the plan, and give its generation. An equal file is left alone."""
+        text = render(plan, self._config)
+        try:
+            if text != self._files.text():
+                write(self._files.conf, text)
+        except OSError as error:
+            raise GatewayUnavailable(f"{error.filename} cannot be written: {error.strerror}") from error
+        return generation_of(text)
+
     def _try(self, plan: GatewayPlan) -> None:
         text = render(plan, self._config)
         try:
@@ -138,7 +161,7 @@ class NginxGateway:
         finally:
             self._files.candidate.unlink(missing_ok=True)
         self._files.promote_next()
-        self._applied, self._certain = plan, True
+        self._applied, self._certain, self._signature = plan, True, self._files.signature()
 
     def _switch(self, generation: str) -> None:
         """Rename, reload, await; or put the old file back."""
@@ -148,11 +171,11 @@ class NginxGateway:
         try:
             self._reload(generation, TAKE_S)
         except GatewayUnavailable:
-            _write(self._files.conf, before)
+            write(self._files.conf, before)
             with contextlib.suppress(GatewayUnavailable):
                 # Dead: it starts with the old file. Deaf: the signal waits for it, and the next apply makes sure.
                 self._reload(generation_of(before), RESTORE_S)
-                self._certain = True
+                self._certain, self._signature = True, self._files.signature()
             raise
 
     def _reload(self, generation: str, timeout_s: float) -> None:
@@ -176,57 +199,16 @@ class NginxGateway:
         on_disk, serving = self._files.generation(), self._nginx.generation()
         self._applied = plans.get(serving or on_disk, GatewayPlan())
         if serving is None:
+            self._rewrite(self._applied if on_disk in plans else self._files.last_plan())
             raise GatewayUnavailable("nginx does not answer")
         if serving != on_disk:
             self._reload(on_disk, TAKE_S)
         self._applied = plans.get(on_disk, GatewayPlan())
-        self._certain = on_disk in plans
+        self._certain, self._signature = on_disk in plans, self._files.signature()
         self._files.promote(on_disk)
 
 
-class _Files:
-    """The files of the folder, all written by rename."""
-
-    def __init__(self, folder: Path) -> None:
-        self.conf = folder / "nginx.conf"
-        self.candidate = folder / "nginx.conf.next"
-        self._plan = folder / "plan.json"
-        self._next = folder / "plan.next.json"
-
-    def write_candidate(self, text: str) -> None:
-        self.candidate.write_text(text, encoding="utf-8")
-
-    def write_next(self, plan: GatewayPlan, generation: str) -> None:
-        _write(self._next, json.dumps({"generation": generation, **_to_json(plan)}, indent=1) + "\n")
-
-    def promote_next(self) -> None:
-        os.replace(self._next, self._plan)
-
-    def promote(self, generation: str) -> None:
-        """Finish what a crash interrupted: the plan of that generation is the one that nginx runs."""
-        found = _read_plan(self._next)
-        if found is not None and found[0] == generation:
-            self.promote_next()
-
-    def generation(self) -> str:
-        """Of nginx.conf; empty where there is none."""
-        try:
-            return generation_of(self.conf.read_text(encoding="utf-8"))
-        except OSError:
-            return ""
-
-    def plans(self) -> dict[str, GatewayPlan]:
-        """The known plans by generation."""
-        found = [_read_plan(path) for path in (self._next, self._plan)]
-        return dict(one for one in found if one is not None)
-
-    def last_plan(self) -> GatewayPlan:
-        """The plan that nginx was last seen to serve."""
-        found = _read_plan(self._plan)
-        return found[1] if found else GatewayPlan()
-
-
-def _install(parts: NginxParts, files: _Files, plan: GatewayPlan) -> None:
+def _install(parts: NginxParts, files: Files, plan: GatewayPlan) -> None:
     plan = ordered(plan)
     text = render(plan, parts.config())
     try:
@@ -237,46 +219,3 @@ def _install(parts: NginxParts, files: _Files, plan: GatewayPlan) -> None:
         files.promote_next()
     finally:
         files.candidate.unlink(missing_ok=True)
-
-
-def _write(path: Path, text: str) -> None:
-    """By rename, so that a reader never sees half of it."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-
-
-def _to_json(plan: GatewayPlan) -> dict[str, Any]:
-    return {
-        "pools": [
-            {
-                "pool": routes.pool,
-                "model": routes.model,
-                "servers": [
-                    {"replica": server.replica, "host": server.address.host, "port": server.address.port}
-                    for server in routes.servers
-                ],
-            }
-            for routes in plan.pools
-        ]
-    }
-
-
-def _read_plan(path: Path) -> tuple[str, GatewayPlan] | None:
-    """Generation and plan; None for a file that is missing or damaged."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        pools = tuple(
-            PoolRoutes(
-                PoolName(routes["pool"]),
-                routes["model"],
-                tuple(
-                    Server(ReplicaId(server["replica"]), Address(server["host"], int(server["port"])))
-                    for server in routes["servers"]
-                ),
-            )
-            for routes in data["pools"]
-        )
-        return str(data["generation"]), GatewayPlan(pools)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

@@ -12,6 +12,7 @@ from exporters.edge.collect import (
     MAX_SERIES,
     NEW_S,
     EdgeStats,
+    Failed,
     Line,
     MalformedLine,
     Pool,
@@ -81,6 +82,14 @@ def test_parse(changes: dict[str, object], want: Line) -> None:
     assert parse(line(**changes)) == want
 
 
+def failed(replicas: object = "smollm2-2", pool: object = "smollm2") -> bytes:
+    return HEADER + json.dumps({"pool": pool, "failed": replicas}).encode()
+
+
+def test_parse_attempts_in_vain() -> None:
+    assert parse(failed("smollm2-2,smollm2-3")) == Failed("smollm2", ("smollm2-2", "smollm2-3"))
+
+
 MALFORMED = [
     pytest.param(b"", id="empty"),
     pytest.param(b"no json at all", id="no json"),
@@ -96,6 +105,13 @@ MALFORMED = [
     pytest.param(line(pool=["a"]), id="pool is a list"),
     pytest.param(line(header_times="x"), id="impossible time"),
     pytest.param(line(header_times=None), id="no times"),
+    pytest.param(failed(""), id="an attempt on nobody"),
+    pytest.param(failed("smollm2-1,"), id="an attempt on somebody and nobody"),
+    pytest.param(failed(["smollm2-1"]), id="attempts as a list"),
+    pytest.param(failed(pool=""), id="an attempt of no pool"),
+    pytest.param(failed(pool=7), id="an attempt of a number"),
+    pytest.param(HEADER + b'{"failed":"smollm2-1"}', id="an attempt of nobody"),
+    pytest.param(HEADER + b'["failed"]', id="no object"),
 ]
 
 
@@ -111,8 +127,10 @@ def test_an_impossible_name_makes_no_series(name: str) -> None:
 
     stats.take(line(replica=name), now=1, wall=0)
     stats.take(line(pool=name), now=1, wall=0)
+    stats.take(failed(name), now=1, wall=0)
+    stats.take(failed(pool=name), now=1, wall=0)
 
-    assert (stats.lines, stats.malformed, list(stats.series())) == (2, 2, [])
+    assert (stats.lines, stats.malformed, list(stats.series())) == (4, 4, [])
 
 
 def test_counts_by_code_and_bucket() -> None:
@@ -127,6 +145,16 @@ def test_counts_by_code_and_bucket() -> None:
     assert (buckets["0.2"], buckets["0.3"], buckets["0.5"], buckets["120.0"], buckets["+Inf"]) == (0, 1, 2, 2, 3)
     assert series.durations.total == pytest.approx(400.61)
     assert series.first_bytes.cumulated()[-1] == ("+Inf", 0)
+
+
+def test_attempts_in_vain_count_for_each_replica_and_are_no_requests() -> None:
+    stats = EdgeStats()
+    stats.take(failed("smollm2-1,smollm2-2"), now=1, wall=0)
+    stats.take(failed("smollm2-2"), now=2, wall=0)
+
+    told = {replica: (series.failed, series.codes, series.seen_at) for _, replica, series in stats.series()}
+    assert told == {"smollm2-1": (1, {}, 1), "smollm2-2": (2, {}, 2)}
+    assert (stats.lines, stats.malformed, stats.pools) == (2, 0, {})
 
 
 def test_the_objectives_are_bucket_edges() -> None:
@@ -160,6 +188,19 @@ def test_what_is_new_is_told_as_zero_for_a_while() -> None:
     stats.take(line(status="500"), now=7, wall=0)
     assert told(8)[:2] == ({"200": 2, "500": 0}, 3)
     assert told(8 + NEW_S)[:2] == ({"200": 2, "500": 1}, 3)
+
+
+def test_attempts_in_vain_are_told_as_zero_while_the_replica_is_new() -> None:
+    stats = EdgeStats()
+    stats.take(failed("smollm2-1"), now=1, wall=0)
+    [(_, _, series)] = stats.series()
+
+    assert [series.tell(now).failed for now in (5, 5 + NEW_S / 2, 5 + NEW_S)] == [0, 0, 1]
+    stats.take(line(), now=7, wall=0)
+    assert (series.tell(7).failed, series.tell(7).codes) == (1, {"200": 0}), "its first request is new, too"
+    assert series.tell(7).durations.total == 0
+    stats.take(failed("smollm2-1"), now=7, wall=0)
+    assert series.tell(7).failed == 2, "it has been told of before"
 
 
 def test_a_pool_outlives_its_replicas_and_counts_whatever_came_of_a_request() -> None:
@@ -202,7 +243,10 @@ def test_the_number_of_series_is_bounded() -> None:
         stats.take(line(replica=f"r{number}"), now=1, wall=0)
     stats.take(line(replica="r0"), now=1, wall=0)
 
-    assert (len(list(stats.series())), stats.malformed) == (MAX_SERIES, 5)
+    stats.take(failed("r0"), now=1, wall=0)
+    stats.take(failed("another"), now=1, wall=0)
+
+    assert (len(list(stats.series())), stats.malformed) == (MAX_SERIES, 6)
 
 
 def test_in_flight() -> None:

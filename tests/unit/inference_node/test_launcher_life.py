@@ -9,7 +9,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,9 @@ from inference_node.configuration import from_environment
 from inference_node.engines.contract import Engine
 from inference_node.engines.llamacpp import read_counters
 from inference_node.launcher import Launcher, Timings
+from inference_node.memory_kills import MemoryKills
 from inference_node.status import as_json
+from tests.unit.inference_node.test_memory_kills import container
 from tests.waiting import wait_for
 
 FAKE = Path(__file__).with_name("fake_engine.py")
@@ -27,7 +31,9 @@ TIMINGS = Timings(poll_interval_s=0.02, warm_up_timeout_s=10.0, failed_linger_s=
 class Replica:
     """A launcher that runs in a thread, and its fake engine."""
 
-    def __init__(self, folder: Path, mode: str = "serve", drain_timeout_s: str = "30") -> None:
+    def __init__(
+        self, folder: Path, mode: str = "serve", drain_timeout_s: str = "30", kills: MemoryKills | None = None
+    ) -> None:
         self.endpoints_file = folder / "endpoints.json"
         checkpoint = folder / "model.gguf"
         if not checkpoint.exists():
@@ -46,7 +52,7 @@ class Replica:
             "STOKER_ENDPOINTS_FILE": str(self.endpoints_file),
         }
         engine = Engine((sys.executable, str(FAKE), mode), "/health", read_counters)
-        self.launcher = Launcher(from_environment(variables), engine, TIMINGS)
+        self.launcher = Launcher(from_environment(variables), engine, TIMINGS, kills)
         self.exit_code: int | None = None
         self._thread = threading.Thread(target=self._run)
 
@@ -92,7 +98,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start a replica; at the end of the test it is stopped and its engine with it."""
     started: list[Replica] = []
 
-    def _start(**options: str) -> Replica:
+    def _start(**options: Any) -> Replica:
         replica = Replica(tmp_path, **options)
         replica.start()
         started.append(replica)
@@ -111,6 +117,28 @@ def test_it_becomes_ready_after_one_token(start: Start) -> None:
     replica.await_status(phase="ready", answering=True, tokens_total=1, in_flight=0, waiting=0, detail="")
 
     assert replica.phases() == ["fetching", "loading", "warming", "ready"]
+
+
+def test_it_tells_when_it_began_and_what_each_stage_took(start: Start) -> None:
+    began = datetime.now(UTC)
+    replica = start()
+    replica.await_status(phase="ready", tokens_total=1)
+
+    status = replica.status()
+    stages = status["stages"]
+    assert isinstance(stages, dict)
+    assert list(stages) == ["fetch", "load", "warm", "first_token"]
+    assert all(seconds >= 0 for seconds in stages.values())
+    assert sum(stages.values()) <= (datetime.now(UTC) - began).total_seconds()
+    assert began - timedelta(seconds=1) <= datetime.fromisoformat(str(status["began_at"])) <= datetime.now(UTC)
+    assert status["last_token_at"] is not None, "a replica that is ready has made a token"
+
+
+def test_a_stage_that_never_ends_is_not_told(start: Start) -> None:
+    replica = start(mode="mute")
+
+    assert replica.ended() == 1
+    assert list(replica.launcher.status().stages.seconds) == ["fetch", "load", "warm"]
 
 
 def test_tokens_of_a_running_request_count(start: Start) -> None:
@@ -146,6 +174,18 @@ def test_an_engine_that_dies_ends_the_launcher(start: Start) -> None:
     status = replica.status()
     assert (status["phase"], status["answering"], status["in_flight"]) == ("failed", False, None)
     assert status["detail"] == "The engine was ended by signal 9 while ready."
+
+
+def test_an_engine_that_is_killed_for_memory_is_told_apart(start: Start, tmp_path: Path) -> None:
+    kernel = container(tmp_path, "memory.events", "low 0\noom 1\noom_kill 0\n")
+    replica = start(kills=MemoryKills(1, tmp_path))
+    replica.await_status(phase="ready")
+
+    kernel.write_text("low 0\noom 2\noom_kill 1\n")
+    replica.signal_engine(signal.SIGKILL)
+
+    assert replica.ended() == 1
+    assert replica.status()["detail"] == "The engine was killed by signal 9, out of memory, while ready."
 
 
 def test_an_engine_that_cannot_start_says_why(start: Start) -> None:

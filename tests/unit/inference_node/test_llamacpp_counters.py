@@ -16,6 +16,7 @@ llamacpp:tokens_predicted_total 42
 llamacpp:prompt_tokens_seconds 155.397
 llamacpp:requests_processing {processing}
 llamacpp:requests_deferred 58
+llamacpp:n_decode_total 17
 """
 SLOTS = [
     {"id": 0, "n_ctx": 1024, "is_processing": False},
@@ -36,11 +37,17 @@ def answering(answers: Mapping[str, str]) -> Get:
 def test_tokens_of_running_requests_count_before_they_end() -> None:
     get = answering({"/metrics": METRICS.format(processing=2), "/slots": json.dumps(SLOTS)})
 
-    assert read_counters(get) == Counters(in_flight=2, waiting=58, tokens_total=42 + 64 + 6)
+    assert read_counters(get) == Counters(in_flight=2, waiting=58, tokens_total=42 + 64 + 6, steps=17)
 
 
 def test_an_idle_engine_is_asked_once() -> None:
-    assert read_counters(answering({"/metrics": METRICS.format(processing=0)})) == Counters(0, 58, 42)
+    assert read_counters(answering({"/metrics": METRICS.format(processing=0)})) == Counters(0, 58, 42, 17)
+
+
+def test_an_older_engine_does_not_tell_its_steps() -> None:
+    told = METRICS.format(processing=0).replace("llamacpp:n_decode_total", "llamacpp:something_else")
+
+    assert read_counters(answering({"/metrics": told})) == Counters(0, 58, 42, None)
 
 
 def test_comments_and_foreign_samples_are_left_out() -> None:

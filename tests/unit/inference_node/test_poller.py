@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from inference_node.client import EngineAddress
@@ -24,6 +25,9 @@ def folded(looks: list[Look]) -> list[Reading]:
     return readings
 
 
+WEDGED = Look(True, None, "/metrics did not answer: timed out")
+
+
 def made(tokens: int) -> Look:
     return Look(True, Counters(1, 0, tokens))
 
@@ -38,6 +42,26 @@ def test_last_token_at_moves_only_with_new_tokens() -> None:
     readings = folded([made(10), made(10), made(11)])
 
     assert [reading.last_token_at for reading in readings] == [T0, T0, T0 + timedelta(seconds=2)]
+
+
+def test_a_prompt_that_is_read_is_progress_although_no_token_comes() -> None:
+    readings = folded([Look(True, Counters(1, 0, 10, steps)) for steps in (4, 5, 5)])
+
+    assert [reading.last_token_at for reading in readings] == [T0, *[T0 + timedelta(seconds=1)] * 2]
+    assert readings[-1].tokens_total == 10
+
+
+def test_progress_is_seen_across_a_look_without_counters() -> None:
+    readings = folded([Look(True, Counters(1, 0, 10, 4)), WEDGED, Look(True, Counters(1, 0, 10, 5))])
+
+    assert readings[-1].last_token_at == T0 + timedelta(seconds=2)
+
+
+def test_counters_that_are_gone_are_unknown_while_health_answers() -> None:
+    last = folded([Look(True, Counters(0, 0, 10, 4)), WEDGED, WEDGED])[-1]
+
+    assert (last.answering, last.in_flight, last.waiting, last.tokens_total) == (True, None, None, None)
+    assert (last.last_token_at, last.looked_at) == (T0, T0 + timedelta(seconds=2))
 
 
 def test_silence_is_unknown_and_keeps_when_the_last_token_was() -> None:
@@ -78,6 +102,34 @@ def test_an_engine_that_accepts_and_says_nothing_is_not_healthy() -> None:
 
     assert (look.healthy, look.counters) == (False, None)
     assert look.why.startswith("/health did not answer")
+
+
+def test_counters_that_are_late_once_are_asked_for_again() -> None:
+    asked: list[str] = []
+
+    def late(get: Get) -> Counters:
+        asked.append(get("/n"))
+        if len(asked) == 1:
+            raise EngineSilent("/metrics did not answer: timed out")
+        return Counters(0, 0, 0)
+
+    server = serving(b"1")
+    try:
+        look = look_at(replace(ENGINE, read_counters=late), EngineAddress("127.0.0.1", server.port))
+    finally:
+        server.close()
+
+    assert (look.healthy, look.counters, look.why) == (True, Counters(0, 0, 0), "")
+
+
+def test_counters_that_stay_away_are_none() -> None:
+    server = StatusServer("127.0.0.1", 0, {"/health": ("text/plain", lambda: b"ok")})
+    try:
+        look = look_at(ENGINE, EngineAddress("127.0.0.1", server.port))
+    finally:
+        server.close()
+
+    assert (look.healthy, look.counters, look.why) == (True, None, "/n answered 404")
 
 
 def test_the_poller_follows_the_engine_to_another_port() -> None:

@@ -10,6 +10,7 @@ from inference_node.configuration import from_environment
 from inference_node.phases import Phase, PhaseChange
 from inference_node.poller import Reading
 from inference_node.resources import Usage
+from inference_node.stages import Stage, Stages
 from inference_node.status import Status, as_json, exposition
 
 AT = datetime(2026, 1, 5, 12, 0, 0, 250000, tzinfo=UTC)
@@ -30,18 +31,26 @@ CONFIGURATION = from_environment(
 NOTHING = Usage()
 
 
+def stages() -> Stages:
+    some = Stages()
+    some.began_at, some.seconds = AT, {Stage.FETCH: 0.0104, Stage.LOAD: 2.5}
+    return some
+
+
 def status(reading: Reading, detail: str = "") -> Status:
-    return Status(CONFIGURATION, Phase.READY, (PhaseChange(Phase.READY, AT),), reading, detail)
+    return Status(CONFIGURATION, Phase.READY, (PhaseChange(Phase.READY, AT),), reading, detail, stages())
 
 
 def samples(reading: Reading, usage: Usage = NOTHING) -> dict[tuple[str, str], float]:
     text = exposition(lambda: status(reading), lambda: usage)().decode()
     families = text_string_to_metric_families(text)
-    return {(s.name, s.labels.get("phase", "")): s.value for family in families for s in family.samples}
+    return {(s.name, "".join(s.labels.values())): s.value for family in families for s in family.samples}
 
 
 def test_the_json_has_exactly_the_keys_that_others_rely_on() -> None:
-    assert as_json(status(Reading(True, 1, 2, 3, AT), "All but well.")) == {
+    assert as_json(status(Reading(True, 1, 2, 3, AT, AT), "All but well.")) == {
+        "began_at": "2026-01-05T12:00:00.250Z",
+        "stages": {"fetch": 0.01, "load": 2.5},
         "phase": "ready",
         "phases": [{"phase": "ready", "at": "2026-01-05T12:00:00.250Z"}],
         "pool": "demo",
@@ -52,6 +61,7 @@ def test_the_json_has_exactly_the_keys_that_others_rely_on() -> None:
         "waiting": 2,
         "tokens_total": 3,
         "last_token_at": "2026-01-05T12:00:00.250Z",
+        "looked_at": "2026-01-05T12:00:00.250Z",
         "answering": True,
         "detail": "All but well.",
     }
@@ -60,7 +70,8 @@ def test_the_json_has_exactly_the_keys_that_others_rely_on() -> None:
 def test_unknown_is_null() -> None:
     answer = as_json(status(Reading()))
 
-    assert [answer[key] for key in ("in_flight", "waiting", "tokens_total", "last_token_at")] == [None] * 4
+    unknown = ("in_flight", "waiting", "tokens_total", "last_token_at", "looked_at")
+    assert [answer[key] for key in unknown] == [None] * 5
     assert answer["answering"] is False
 
 
@@ -70,7 +81,9 @@ def test_the_samples() -> None:
     assert found["stoker_launcher_phase", "ready"] == 1
     assert found["stoker_launcher_phase", "draining"] == 0
     assert found["stoker_launcher_phase_timestamp_seconds", "ready"] == AT.timestamp()
-    assert {name: value for (name, phase), value in found.items() if not phase} == {
+    assert found["stoker_launcher_stage_seconds", "load"] == 2.5
+    assert ("stoker_launcher_stage_seconds", "warm") not in found, "it has not ended"
+    assert {name: value for (name, label), value in found.items() if not label} == {
         "stoker_launcher_requests_in_flight": 1,
         "stoker_launcher_requests_waiting": 2,
         "stoker_launcher_tokens_total": 3,
@@ -87,6 +100,6 @@ def test_the_samples() -> None:
 def test_unknown_has_no_sample() -> None:
     found = samples(Reading())
 
-    assert {name: value for (name, phase), value in found.items() if not phase} == {
+    assert {name: value for (name, label), value in found.items() if not label} == {
         "stoker_launcher_engine_answering": 0
     }

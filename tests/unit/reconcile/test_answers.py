@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from controller.core.model import UNKNOWN, Gpu, Known, NodeName, PoolName, Reading, ReplicaId, Signal
+from controller.core.model import UNKNOWN, Gpu, Known, NodeName, PoolName, PoolReadings, Reading, ReplicaId, Signal
 from controller.core.policy import (
+    ErrorsPolicy,
     LatencyPolicy,
     Measure,
     MemoryOf,
@@ -22,7 +23,7 @@ from controller.core.policy import (
 )
 from controller.ports import Sample
 from controller.reconcile.answers import Answer, read
-from controller.reconcile.queries import EDGE, ENGINE, LAUNCHER, MIN_REQUESTS, NUMBERS, question, wanted_by
+from controller.reconcile.queries import ALWAYS, EDGE, ENGINE, LAUNCHER, MIN_REQUESTS, NUMBERS, question, wanted_by
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.world import FakeMetrics
 
@@ -133,6 +134,53 @@ def test_the_errors_of_a_replica_need_some_requests(requests: float, want: Readi
     assert found.pool[Signal.ERRORS] == Reading(Known.VALUE, 0.5, ago(1)), "a pool's need none"
 
 
+def test_requests_and_tokens_of_each_replica_are_read_whatever_signals_are_enabled() -> None:
+    nothing = ScalingPolicy(
+        memory=MemoryPolicy(enabled=False),
+        latency=LatencyPolicy(enabled=False),
+        errors=ErrorsPolicy(enabled=False),
+        utilization=UtilizationPolicy(enabled=False),
+    )
+    found = answered(
+        recorded("stoker:replica_requests", 3, **of("llama-1")),
+        recorded("stoker:replica_requests", 0, **of("llama-2")),
+        recorded("stoker:replica_tokens:rate10s", 80, **of("llama-1")),
+        recorded("stoker:replica_tokens:rate10s", 0, **of("llama-2")),
+        scraped(EDGE, 3),
+        scraped(ENGINE, 1, **of("llama-1")),
+        scraped(ENGINE, 2, **of("llama-2")),
+        of=policy(nothing),
+    ).pools[POOL]
+
+    assert found.requests == {ONE: Reading(Known.VALUE, 3, ago(3)), TWO: Reading(Known.IDLE, 0.0, ago(3))}
+    assert found.tokens == {ONE: Reading(Known.VALUE, 80, ago(1)), TWO: Reading(Known.IDLE, 0.0, ago(2))}
+    assert (found.pool, found.replicas) == ({}, {})
+    asked = question(wanted_by(policy(nothing)).signals)
+    assert all(name in asked for name in ("stoker:replica_requests|", "stoker:replica_tokens:rate10s", EDGE, ENGINE))
+
+
+def test_requests_and_tokens_of_an_age_that_is_not_known_are_unknown() -> None:
+    unknown = recorded("stoker:replica_requests", 3, **of("llama-1"))
+
+    assert answered(unknown, recorded("stoker:replica_tokens:rate10s", 80, **of("llama-1"))) == Answer()
+
+
+def test_a_fake_world_has_requests_and_tokens_of_each_replica() -> None:
+    metrics = FakeMetrics(FakeClock())
+    metrics.replicas[POOL, ONE], metrics.replica[POOL, TWO, Signal.ERRORS] = 2, 0.5
+    metrics.replica[POOL, TWO, Signal.TOKENS] = 7
+
+    def told() -> PoolReadings:
+        return answered(*metrics.query(question(()))).pools[POOL]
+
+    assert {name: reading.value for name, reading in told().requests.items()} == {ONE: 0, TWO: 100}
+    assert {name: reading.value for name, reading in told().tokens.items()} == {ONE: 0, TWO: 7}
+    metrics.requests |= {(POOL, ONE): 4, (POOL, TWO): None}
+    metrics.tokens |= {(POOL, ONE): 50, (POOL, TWO): None}
+    assert told().requests == {ONE: Reading(Known.VALUE, 4, ago(1))}
+    assert told().tokens == {ONE: Reading(Known.VALUE, 50, ago(1))}
+
+
 def latencies() -> list[Sample]:
     """Of both measures; p95 is the greater by 0.1, the duration by 1."""
     values = {"p50": 0.0, "p95": 0.1, "mean": 0.05}
@@ -204,7 +252,8 @@ def test_the_fake_answers_every_question() -> None:
     names = {sample.labels.get("__name__") for sample in samples}
     assert {series for number in NUMBERS.values() for series in (number.scraped, *number.series)} <= names
     fewer = {sample.labels.get("__name__") for sample in metrics.query(question(["kv_cache"]))}
-    assert fewer == {None, ENGINE, "stoker:replica_kv_cache_usage_ratio"}
+    always = {series for name in ALWAYS for series in (NUMBERS[name].scraped, *NUMBERS[name].series)}
+    assert fewer == {None, ENGINE, "stoker:replica_kv_cache_usage_ratio"} | always
     found = answered(*samples)
     mine = found.pools[POOL]
     assert set(mine.pool) == {Signal.IN_FLIGHT, Signal.LATENCY, Signal.ERRORS}
