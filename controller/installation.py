@@ -1,18 +1,23 @@
 """One installation on one machine: where its files lie, and what `stoker up` found out before it started anything.
 
 `stoker up` writes `installation.json`; the controller reads nothing else but it and the copy of the
-configuration beside it, so that editing `stoker.yaml` changes nothing until the next `stoker up`.
+configuration beside it, so that editing `stoker.yaml` changes nothing until `stoker apply` or the next `stoker up`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
+import secrets
 import uuid
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+LOCAL = "local"  # the node's name where the configuration names none
+_TOKEN = re.compile(r"[0-9a-f]{64}")
 
 
 class Layout:
@@ -22,9 +27,12 @@ class Layout:
         self.root = state_dir.resolve()
         self.installation = self.root / "installation.json"
         self.config = self.root / "stoker.yaml"  # the copy that is in force
+        self.previous_installation = self.root / "installation.json.previous"  # before the last `stoker apply`
+        self.previous_config = self.root / "stoker.yaml.previous"
         self.logs = self.root / "logs"
         self.database = self.root / "controller.db"
         self.lock = self.root / "controller.lock"
+        self.api_token = self.root / "api.token"  # who may read it may give orders
         self.gateway = self.root / "gateway"  # nginx.conf, plan.json, route.js, temporary bodies
         self.prometheus = self.root / "prometheus"  # prometheus.yml, data
         self.targets = self.prometheus / "targets"  # *.json, written by the controller
@@ -48,15 +56,50 @@ class PoolParts(BaseModel):
     checkpoint: str  # absolute path
 
 
+class TlsFiles(BaseModel):
+    """With what a Docker engine is asked over TLS."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ca: str
+    cert: str
+    key: str
+
+
+class NodeParts(BaseModel):
+    """One node's engine. `address` is where published ports are reached; None: it is on this machine, so look."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    docker_host: str  # unix:///... or tcp://...
+    address: str | None = None
+    tls: TlsFiles | None = None
+
+
 class Installation(BaseModel):
     """What `stoker up` decided."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     runtime: Literal["docker", "process"]
-    docker_host: str | None = None  # unix:///... ; None for the process runtime
+    docker_host: str | None = None  # of the one node `local`; None for the process runtime, and where there are nodes
+    nodes: tuple[NodeParts, ...] = ()
     pools: dict[str, PoolParts]
+    instance: str = ""  # "": the state directory's
+    image_base: str = ""  # id of the image that the replica image was built on
     run: str = Field(default_factory=lambda: uuid.uuid4().hex)  # tells one `stoker up` from the next
+
+    @property
+    def engines(self) -> tuple[NodeParts, ...]:
+        """The Docker engines that replicas run on; none for the process runtime."""
+        if self.nodes or self.docker_host is None:
+            return self.nodes
+        return (NodeParts(name=LOCAL, docker_host=self.docker_host),)
+
+    def instance_in(self, layout: Layout) -> str:
+        """What the labels of this installation's containers say; controllers that share a database share it, too."""
+        return self.instance or layout.instance
 
     @staticmethod
     def load(layout: Layout) -> Installation:
@@ -66,6 +109,27 @@ class Installation(BaseModel):
     def save(self, layout: Layout) -> None:
         """Write it by rename, so that a reader never sees half of it."""
         layout.root.mkdir(parents=True, exist_ok=True)
-        partial = layout.installation.with_suffix(".partial")
-        partial.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, layout.installation)
+        replace_text(layout.installation, self.model_dump_json(indent=2) + "\n")
+
+
+def replace_text(path: Path, text: str, mode: int = 0o644) -> None:
+    """Write a file by rename; whoever reads it sees all of the old text or all of the new one."""
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)
+    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(partial, path)
+
+
+def api_token(layout: Layout) -> str:
+    """What whoever gives orders to the controller must show; made where there is none yet."""
+    try:
+        known = layout.api_token.read_text(encoding="utf-8").strip()
+    except (FileNotFoundError, UnicodeDecodeError):
+        known = ""
+    if _TOKEN.fullmatch(known):
+        return known
+    layout.root.mkdir(parents=True, exist_ok=True)
+    made = secrets.token_hex(32)
+    replace_text(layout.api_token, made + "\n", 0o600)
+    return made

@@ -1,186 +1,152 @@
-"""The composition root of the controller: builds the adapters, hands them over, starts. Nobody imports it."""
+"""The controller's process: its API, and ticks for as long as it leads. Nobody imports it."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
-import os
 import signal
 import sys
-from dataclasses import dataclass
-from datetime import timedelta
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI
-from prometheus_client import generate_latest
 
-from controller import settings as configuration
-from controller.adapters.clock import SystemClock
-from controller.adapters.database import FileLease, FileLock, SqlStore
-from controller.adapters.docker import DockerNode, DockerRuntime
-from controller.adapters.nginx import NginxGateway, NginxParts
-from controller.adapters.probes import HttpProber
-from controller.adapters.process import ProcessNode, ProcessRuntime
-from controller.adapters.prometheus import PrometheusSource
-from controller.adapters.targets import FileTargets
 from controller.adapters.telemetry import Telemetry
 from controller.api.app import create_app
-from controller.api.deps import Seen, Sources
-from controller.core.errors import LostLease
-from controller.core.model import NodeName, PoolName, ReplicaId
-from controller.installation import Installation, Layout, PoolParts
-from controller.ports import ContainerRuntime, ReplicaSpec
-from controller.reconcile.parts import Parts
-from controller.reconcile.schedule import Schedule
-from controller.reconcile.tick import Ticker
-from controller.settings import ConfigError, PoolSettings, Settings
+from controller.api.deps import LEADS, Sources
+from controller.core.errors import LostLease, PermanentError, TransientError
+from controller.installation import Layout
+from controller.settings import ConfigError, load
+from controller.wiring import Claim, Leader, Place, claim, complain, lead, standing_by
 
-_NODE = NodeName("local")
-_STUCK = timedelta(seconds=15)  # without a good tick for so long, /healthz says so
+_RETRY_S, _PATIENCE_S = 1.0, 1.0
+_FOR = " and holds"  # for how long somebody leads changes all the time
+_LOST, _TROUBLE, _BAD_CONFIGURATION = 1, 2, 78
+_GRACE_S = 3  # for answers that are under way when it ends
 
 
-class _Wake:
-    """Adapters are built before the schedule that they wake."""
+class Candidate:
+    """Tries to take the lead about once a second, in a thread of its own; then it ticks, until it is closed.
 
-    def __init__(self) -> None:
-        self.schedule: Schedule | None = None
+    `on_lead` gets what the API tells from then on. `on_end` is called when it cannot go on; `code` is then above 0.
+    """
 
-    def __call__(self) -> None:
-        if self.schedule is not None:
-            self.schedule.wake()
+    def __init__(self, place: Place, telemetry: Telemetry) -> None:
+        self._place, self._telemetry = place, telemetry
+        self._words = "asks who leads"
+        self._stopping, self._leading = threading.Event(), threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="candidate", daemon=True)
+        self._leader: Leader | None = None
+        self.code = 0
+        self.on_lead: Callable[[Sources], None] = lambda sources: None
+        self.on_end: Callable[[], None] = lambda: None
 
+    def who_leads(self) -> str:
+        """ "leads", or "stands by" and who leads instead."""
+        return self._words
 
-@dataclass(frozen=True, slots=True)
-class _Runtime:
-    """What this installation runs on, with everything needed to build the adapters."""
+    def start(self) -> None:
+        """Begin to try. Returns at once."""
+        self._thread.start()
 
-    layout: Layout
-    settings: Settings
-    installation: Installation
+    def close(self) -> None:
+        """End the ticks and give up the lead. Blocks for as long as a tick takes."""
+        self._stopping.set()
+        with self._leading:
+            if self._leader is not None:
+                self._leader.close()
+        if self._thread.is_alive():
+            self._thread.join(_PATIENCE_S)  # longer only where it waits for a lock, which it would give back
 
-    def container_runtime(self, clock: SystemClock) -> ContainerRuntime:
-        """Docker, or local processes."""
-        if self.installation.runtime == "docker":
-            return DockerRuntime(DockerNode.at(self.installation.docker_host or "", _NODE), self.layout.instance)
-        return ProcessRuntime(ProcessNode(self.layout.replicas, dict(os.environ), _NODE), clock)
+    def _run(self) -> None:
+        code = _TROUBLE  # of whatever nobody expected: its traceback is in the log
+        try:
+            code = self._until_it_leads()
+        except ConfigError as error:
+            complain(str(error))
+            code = _BAD_CONFIGURATION
+        except (PermanentError, FileNotFoundError) as error:
+            complain(str(error))
+        finally:
+            if code:
+                self._end(code)
 
-    def spec_for(self, pool: PoolName, replica: ReplicaId) -> ReplicaSpec:
-        """What a new replica of a pool is made of."""
-        found = next(entry for entry in self.settings.pools if entry.name == pool)
-        parts = self.installation.pools[pool]
-        return ReplicaSpec(
-            replica=replica,
-            pool=pool,
-            model=found.model,
-            engine=found.engine.name,
-            image=parts.image,
-            checkpoint=parts.checkpoint,
-            spec_hash=spec_hash(found, parts),
-            slots=found.engine.slots,
-            context_tokens=found.engine.context_tokens,
-            threads=found.engine.threads,
-            drain_timeout_s=found.health.drain_timeout.total_seconds(),
-        )
+    def _until_it_leads(self) -> int:
+        while not self._stopping.is_set():
+            try:
+                self._lead(claim(self._place))
+            except (LostLease, TransientError) as error:
+                self._say(f"stands by; {error}".partition(_FOR)[0])
+                self._stopping.wait(_RETRY_S)
+            else:
+                return 0
+        return 0
 
+    def _lead(self, taken: Claim) -> None:
+        with self._leading:
+            if self._stopping.is_set():
+                taken.resources.close()
+                return
+            self._leader = leader = lead(self._place, taken, self._telemetry)
+            leader.ticker.on_lost_lease = lambda: self._end(_LOST)
+            self._say(LEADS)
+            self.on_lead(leader.sources)
+            leader.start()
 
-def spec_hash(pool: PoolSettings, parts: PoolParts) -> str:
-    """Twelve hexadecimal digits over everything that, changed, needs a new replica."""
-    wanted = [pool.model, pool.engine.model_dump_json(), parts.model_dump_json(), str(pool.health.drain_timeout)]
-    return hashlib.sha256("\0".join(wanted).encode()).hexdigest()[:12]
+    def _say(self, words: str) -> None:
+        if words != self._words:
+            complain(words)
+        self._words = words
+
+    def _end(self, code: int) -> None:
+        self.code = code
+        self.on_end()
 
 
 def main() -> None:
-    """`python -m controller.main --state-dir DIR`: what the supervisor runs. Needs a `stoker up` before it."""
+    """`python -m controller.main --state-dir DIR [--port N]`: what the supervisor runs, after a `stoker up`."""
     parser = argparse.ArgumentParser(prog="controller")
     parser.add_argument("--state-dir", type=Path, required=True)
-    layout = Layout(parser.parse_args().state_dir)
+    parser.add_argument("--port", type=int, help="of the API; the one of the configuration where it is not given")
+    given = parser.parse_args()
+    layout = Layout(given.state_dir)
     try:
-        settings, installation = configuration.load(layout.config), Installation.load(layout)
+        settings = load(layout.config)
+        code = run(Place(layout, given.port or settings.ports.controller), settings.controller.host)
     except ConfigError as error:
-        sys.exit(_complain(str(error), 78))
+        complain(str(error))
+        code = _BAD_CONFIGURATION
     except FileNotFoundError:
-        sys.exit(_complain(f"nothing is installed in {layout.root}; run `stoker up` first", 2))
-    sys.exit(run(_Runtime(layout, settings, installation)))
+        complain(f"nothing is installed in {layout.root}; run `stoker up` first")
+        code = _TROUBLE
+    sys.exit(code)
 
 
-def run(runtime: _Runtime) -> int:
-    """Serve until SIGTERM, SIGINT or the loss of the lease; the exit code."""
-    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn stops on it, then raises it once more for us
-    with contextlib.ExitStack() as stack:
-        try:
-            ticker, schedule, app = _build(runtime, stack)
-        except LostLease as error:
-            return _complain(str(error), 2)
-        ports, host = runtime.settings.ports, runtime.settings.controller.host
-        config = uvicorn.Config(app, host=host, port=ports.controller, log_config=None, access_log=False)
-        server = uvicorn.Server(config)
-        ticker.on_lost_lease = lambda: setattr(server, "should_exit", True)
-        socket = config.bind_socket()
-        schedule.start()
-        stack.callback(schedule.stop)
+def run(place: Place, host: str) -> int:
+    """Serve until SIGTERM, SIGINT or the loss of the lead; the exit code. Raises like `Place.read`."""
+    telemetry = Telemetry()
+    candidate = Candidate(place, telemetry)
+    app = create_app(standing_by(place, telemetry, candidate.who_leads))
+    config = uvicorn.Config(
+        app, host=host, port=place.port, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_S
+    )
+    server = uvicorn.Server(config)
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    signal.signal(signal.SIGTERM, stop)  # until uvicorn stops on it, which raises it once more for us at its end
+    candidate.on_lead = lambda sources: setattr(app.state, "sources", sources)
+    candidate.on_end = stop
+    socket = config.bind_socket()  # before it may lead: the port is its name, and only one process can have it
+    candidate.start()
+    try:
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[socket])
-    return 1 if ticker.lost_lease else 0
-
-
-def _build(runtime: _Runtime, stack: contextlib.ExitStack) -> tuple[Ticker, Schedule, FastAPI]:
-    """All parts, wired; each is closed when `stack` is. Raises `LostLease` where another controller runs."""
-    layout, settings, clock, wake = runtime.layout, runtime.settings, SystemClock(), _Wake()
-    lock = FileLock(layout.lock)
-    lock.acquire()  # before the database: this controller may be of another version
-    stack.callback(lock.release)
-    telemetry, store = Telemetry(), SqlStore(layout.database)
-    stack.callback(store.close)
-    store.begin(runtime.installation.run)
-    if store.put_aside is not None:
-        _complain(f"the database could not be used and was put aside as {store.put_aside}", 0)
-    prober, containers = HttpProber(clock, wake), runtime.container_runtime(clock)
-    stack.callback(prober.close)
-    stack.callback(containers.close)
-    parts = Parts(
-        clock=clock,
-        runtime=containers,
-        prober=prober,
-        metrics=PrometheusSource(f"http://{settings.controller.reach}:{settings.ports.prometheus}"),
-        gateway=NginxGateway(NginxParts(layout.gateway, layout.logs, settings.gateway, settings.ports, clock)),
-        store=store,
-        lease=FileLease(lock, store),
-        sink=telemetry,
-        targets=FileTargets(layout.targets),
-        spec_for=runtime.spec_for,
-    )
-    ticker = Ticker(parts, settings.policies())
-    ticker.lead()
-    schedule = Schedule(ticker.run, settings.controller.tick_interval, clock)
-    wake.schedule = schedule
-    containers.watch(wake)
-    return ticker, schedule, create_app(_sources(settings, parts, ticker, telemetry))
-
-
-def _sources(settings: Settings, parts: Parts, ticker: Ticker, telemetry: Telemetry) -> Sources:
-    patience = max(_STUCK, 5 * settings.controller.tick_interval)
-
-    def latest() -> Seen | None:
-        return Seen(tick.snapshot, tick.plan, tick.routed) if (tick := ticker.latest) else None
-
-    def healthy() -> bool:
-        return ticker.latest is not None and parts.clock.now() - ticker.latest.snapshot.at < patience
-
-    return Sources(
-        policies=settings.policies(),
-        nodes=(_NODE,),
-        store=parts.store,
-        latest=latest,
-        healthy=healthy,
-        metrics=lambda: generate_latest(telemetry.registry),
-    )
-
-
-def _complain(sentence: str, code: int) -> int:
-    sys.stderr.write(f"controller: {sentence}\n")
-    return code
+    finally:
+        candidate.close()
+    return candidate.code
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Images on a Docker engine: look, pull, import, build. Only `stoker up` uses this.
+"""Images on a Docker engine: look, pull, import, build, bring to another. Only `stoker up` and `apply` use this.
 
 Every method raises `ImageRefused` with the engine's own words.
 """
@@ -6,14 +6,18 @@ Every method raises `ImageRefused` with the engine's own words.
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, Any, cast
 from urllib.parse import SplitResult, urlsplit
 
 import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound
+from docker.tls import TLSConfig
+
+from controller.installation import TlsFiles
 
 _TCP_PORT = 2375
 _ANSWER_TIMEOUT_S = 60
@@ -24,20 +28,21 @@ class ImageRefused(Exception):
     """The engine cannot or will not; the text says why, in one line."""
 
 
-def ping(host: str, timeout_s: float) -> bool:
+def ping(host: str, timeout_s: float, tls: TlsFiles | None = None) -> bool:
     """Whether an engine answers at `host` (unix:///... or tcp://...) within a few times `timeout_s`."""
     # Not with Docker's library: it leaks a socket for each engine that is not there.
     try:
-        with _connect(urlsplit(host), timeout_s) as connection:
+        with _connect(urlsplit(host), timeout_s, tls) as connection:
             connection.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
             return b" 200 " in connection.recv(64)
     except (OSError, ValueError):
         return False
 
 
-def _connect(address: SplitResult, timeout_s: float) -> socket.socket:
+def _connect(address: SplitResult, timeout_s: float, tls: TlsFiles | None) -> socket.socket:
     if address.scheme != "unix":
-        return socket.create_connection((address.hostname or "", address.port or _TCP_PORT), timeout_s)
+        made = socket.create_connection((address.hostname or "", address.port or _TCP_PORT), timeout_s)
+        return made if tls is None else _secured(made, address.hostname or "", tls)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.settimeout(timeout_s)
@@ -48,12 +53,23 @@ def _connect(address: SplitResult, timeout_s: float) -> socket.socket:
     return connection
 
 
+def _secured(connection: socket.socket, hostname: str, tls: TlsFiles) -> socket.socket:
+    try:
+        context = ssl.create_default_context(cafile=tls.ca)
+        context.load_cert_chain(tls.cert, tls.key)
+        return context.wrap_socket(connection, server_hostname=hostname)
+    except (OSError, ValueError):
+        connection.close()
+        raise
+
+
 class DockerImages:
     """The images of one engine."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, tls: TlsFiles | None = None) -> None:
         with _in_one_line():
-            self._client = docker.DockerClient(base_url=host, timeout=_ANSWER_TIMEOUT_S)
+            secured = TLSConfig(client_cert=(tls.cert, tls.key), ca_cert=tls.ca, verify=True) if tls else False
+            self._client = docker.DockerClient(base_url=host, tls=secured, timeout=_ANSWER_TIMEOUT_S)
 
     def close(self) -> None:
         """Let go of the connection. Idempotent."""
@@ -105,6 +121,18 @@ class DockerImages:
                 _raise_error(event)
                 if text := event.get("stream", "").strip():
                     report(text.splitlines()[0])
+
+    def bring(self, tag: str, target: DockerImages) -> None:
+        """Give another engine the image that this one has. Blocks as long as it takes; keeps a few MB at a time."""
+        if self.image_id(tag) is None:
+            raise ImageRefused(f"the engine that is to give {tag} away has it no more")
+        with _in_one_line(), self._patient(_BUILD_SILENCE_S), target._patient(_BUILD_SILENCE_S):
+            # The library's types leave this one out.
+            load = cast(Callable[[Iterator[bytes]], Iterator[Mapping[str, Any]]], target._client.api.load_image)
+            for event in load(self._client.api.get_image(tag)):
+                _raise_error(event)
+        if target.image_id(tag) is None:
+            raise ImageRefused(f"it took {tag} and does not have it")
 
     @contextmanager
     def _patient(self, seconds: int) -> Iterator[None]:

@@ -4,16 +4,20 @@ Durations carry their unit ("300s", "5m", "500ms"). Unknown keys are refused. No
 """
 
 from controller.faults import ConfigError
-from controller.settings.file import ControllerSettings, GatewaySettings, PortSettings, Settings, load, parse
+from controller.settings.controller import ControllerSettings
+from controller.settings.file import GatewaySettings, PortSettings, Settings, load, parse
+from controller.settings.nodes import NodeSettings, TlsSettings
 from controller.settings.pools import PoolSettings
 
 __all__ = [
     "ConfigError",
     "ControllerSettings",
     "GatewaySettings",
+    "NodeSettings",
     "PoolSettings",
     "PortSettings",
     "Settings",
+    "TlsSettings",
     "load",
     "parse",
 ]

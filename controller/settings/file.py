@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,12 @@ from pydantic import Field, ValidationError, model_validator
 
 from controller.core.policy import PoolPolicy
 from controller.faults import ConfigError, explain, refuse_repeated_keys
+from controller.settings.controller import ControllerSettings
+from controller.settings.nodes import NodeSettings
 from controller.settings.pools import PoolSettings
 from controller.settings.values import Duration, Port, Section
+
+_NODE_FIELDS = ("name", "docker")
 
 
 class GatewaySettings(Section):
@@ -45,24 +50,11 @@ class PortSettings(Section):
         return self
 
 
-class ControllerSettings(Section):
-    """The controller itself. Its API, Prometheus and the edge exporter's metrics listen on `host`."""
-
-    host: str = "127.0.0.1"
-    tick_interval: Duration = timedelta(seconds=2)
-    scrape_interval: Duration = Field(default=timedelta(seconds=1), le=timedelta(seconds=5))  # rules look 10 s back
-
-    @property
-    def reach(self) -> str:
-        """Where our own processes find what listens on `host`, as it stands in a URL."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        return f"[{host}]" if ":" in host else host
-
-
 class Settings(Section):
     """The whole file."""
 
     pools: tuple[PoolSettings, ...]
+    nodes: tuple[NodeSettings, ...] = ()  # none: this machine, under the name `local`
     gateway: GatewaySettings = GatewaySettings()
     ports: PortSettings = PortSettings()
     controller: ControllerSettings = ControllerSettings()
@@ -70,24 +62,29 @@ class Settings(Section):
     @model_validator(mode="before")
     @classmethod
     def _lists_are_tuples(cls, data: Any) -> Any:  # strict mode takes no list for a tuple, and YAML has only lists
-        if isinstance(data, dict) and isinstance(data.get("pools"), list):
-            return {**data, "pools": tuple(data["pools"])}
-        return data
+        if not isinstance(data, dict):
+            return data
+        return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
 
     @model_validator(mode="after")
     def _unique(self) -> Settings:
         if not self.pools:
             raise ValueError("pools is empty; name at least one pool")
-        for field in ("name", "model"):
-            values = [getattr(pool, field) for pool in self.pools]
-            for value in values:
-                if values.count(value) > 1:
-                    raise ValueError(f"two pools have the {field} {value!r}; give each its own")
+        for kind, entries, fields in (("pools", self.pools, ("name", "model")), ("nodes", self.nodes, _NODE_FIELDS)):
+            for field in fields:
+                values = [getattr(entry, field) for entry in entries]
+                for value in values:
+                    if values.count(value) > 1:
+                        raise ValueError(f"two {kind} have the {field} {value!r}; give each its own")
         return self
 
-    def policies(self) -> tuple[PoolPolicy, ...]:
-        """One policy per pool, in the file's order."""
-        return tuple(pool.policy(self.controller.scrape_interval) for pool in self.pools)
+    def policies(self, spec_hashes: Mapping[str, str] | None = None) -> tuple[PoolPolicy, ...]:
+        """One policy per pool, in the file's order. `spec_hashes`, by pool, is what its replicas are to be made of."""
+        known, controller = spec_hashes or {}, self.controller
+        return tuple(
+            pool.policy(controller.scrape_interval, controller.node_grace, known.get(pool.name, ""))
+            for pool in self.pools
+        )
 
 
 def load(path: Path) -> Settings:

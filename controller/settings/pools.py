@@ -9,18 +9,11 @@ from pydantic import Field, model_validator
 
 from controller.core.model import PoolName
 from controller.core.policy import HealthPolicy, Mode, PoolPolicy
+from controller.settings.health import HealthSettings, RolloutSettings
 from controller.settings.scaling import ReplicaBounds, ScalingSettings, beneath
-from controller.settings.values import Duration, ModelName, Name, Section, Size
+from controller.settings.values import ModelName, Name, Section, Size
 
-
-class HealthSettings(Section):
-    """Probes and deadlines."""
-
-    probe_interval: Duration = timedelta(seconds=1)
-    probe_timeout: Duration = timedelta(seconds=1)
-    failures: int = Field(default=3, ge=1)
-    cold_start_deadline: Duration = timedelta(seconds=300)
-    drain_timeout: Duration = timedelta(seconds=30)
+_NODE_GRACE = HealthPolicy().node_grace
 
 
 class EngineSettings(Section):
@@ -48,6 +41,7 @@ class PoolSettings(Section):
     replicas: ReplicaBounds = ReplicaBounds()
     scaling: ScalingSettings = ScalingSettings()
     health: HealthSettings = HealthSettings()
+    rollout: RolloutSettings = RolloutSettings()
     resources: ResourceSettings = ResourceSettings()
     mode: Literal["active", "shadow", "paused"] = "active"
     shadow: ScalingSettings | None = None
@@ -62,23 +56,25 @@ class PoolSettings(Section):
     @model_validator(mode="after")
     def _possible(self) -> PoolSettings:
         self.policy(timedelta(0))
+        if self.rollout.failed_starts > self.health.quarantine_after:
+            raise ValueError(
+                f"rollout.failed_starts {self.rollout.failed_starts} is above health.quarantine_after "
+                f"{self.health.quarantine_after}: the pool would be quarantined before a bad spec is taken back"
+            )
         return self
 
-    def policy(self, scrape_interval: timedelta) -> PoolPolicy:
+    def policy(
+        self, scrape_interval: timedelta, node_grace: timedelta = _NODE_GRACE, spec_hash: str = ""
+    ) -> PoolPolicy:
         """What the core needs of this."""
         gpu_memory = self.resources.gpu_memory or 0
-        health = HealthPolicy(
-            failures=self.health.failures,
-            probe_interval=self.health.probe_interval,
-            probe_timeout=self.health.probe_timeout,
-            cold_start_deadline=self.health.cold_start_deadline,
-            drain_timeout=self.health.drain_timeout,
-        )
         return PoolPolicy(
             pool=PoolName(self.name),
             model=self.model,
             scaling=self.scaling.policy(self.replicas, gpu_memory, scrape_interval),
-            health=health,
+            health=self.health.policy(node_grace),
             mode=Mode(self.mode),
             shadow=self.shadow.policy(self.replicas, gpu_memory, scrape_interval) if self.shadow else None,
+            rollout=self.rollout.policy(),
+            spec_hash=spec_hash,
         )

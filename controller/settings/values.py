@@ -1,4 +1,4 @@
-"""Values of `stoker.yaml` that more than one section has: durations, sizes, names."""
+"""Values of `stoker.yaml` that more than one section has: durations, sizes, shares, names, paths."""
 
 from __future__ import annotations
 
@@ -54,9 +54,17 @@ def _model(value: str) -> str:
     return value
 
 
+def _absolute(value: str) -> str:
+    if not value.startswith("/"):
+        raise ValueError(f"{value!r} is no absolute path; the controller works in another folder, so begin with a /")
+    return value
+
+
+AbsolutePath = Annotated[str, AfterValidator(_absolute)]
 Duration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_positive)]
 DurationOrNone = Annotated[timedelta, BeforeValidator(_duration)]  # 0s is no time at all
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 Name = Annotated[str, AfterValidator(_name)]
 ModelName = Annotated[str, AfterValidator(_model)]
 Port = Annotated[int, Field(ge=1, le=65535)]

@@ -38,14 +38,17 @@ def locate(pool: PoolSettings, config: Path) -> Path:
 def stage(source: Path, folder: Path) -> Path:
     """Make `source` a file of `folder`, by hard link where it lies on the same disk, else by a copy.
 
-    One that is there already, of the same size and time, is left alone. Blocks as long as the copy takes.
+    Another size or time gives another name, so that a changed checkpoint is another spec and the old one stays for a
+    way back. One that is there already is left alone. Blocks as long as the copy takes.
 
     Raises:
         Trouble: the disk is full or refuses.
     """
-    digest = hashlib.sha256(str(source).encode()).hexdigest()[:8]  # two pools may have files of the same name
-    target = folder / f"{source.stem}-{digest}{source.suffix}"
     try:
+        known = source.stat()
+        # With its path: two pools may have files of the same name.
+        identity = f"{source}\0{known.st_size}\0{known.st_mtime_ns}"
+        target = folder / f"{source.stem}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}{source.suffix}"
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)  # the engine in the container may be another user
         if not _same(source, target):
@@ -59,10 +62,21 @@ def stage(source: Path, folder: Path) -> Path:
     return target
 
 
+def require_readable(pool: str, path: Path) -> Path:
+    """The checkpoint itself, for nodes on other machines, which have it at the same path.
+
+    Raises:
+        Trouble: the engine in the container, which is another user, could not read it.
+    """
+    if not path.stat().st_mode & stat.S_IROTH:
+        raise Trouble(f"pool {pool}: replicas may not read the checkpoint {path}; chmod o+r it, here and on each node")
+    return path
+
+
 def forget_others(folder: Path, kept: Iterable[Path]) -> None:
     """Delete staged checkpoints that no pool names any more."""
     keep = set(kept)
-    for path in folder.iterdir():
+    for path in folder.iterdir() if folder.is_dir() else ():
         if path not in keep:
             path.unlink()
 

@@ -1,4 +1,4 @@
-"""Finds a Docker engine that answers; as root, starts one where none does."""
+"""Finds a Docker engine that answers; as root, starts one where none does. Where nodes are named, asks theirs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from controller.adapters.docker_image import ping
-from controller.installation import Layout
+from controller.installation import Layout, NodeParts
 from controller.stack.progress import Progress
 from controller.stack.supervisor import Program, Supervisor, last_line
 from controller.stack.trouble import Trouble
@@ -68,6 +69,31 @@ def find(layout: Layout, progress: Progress) -> Engine | NoEngine:
         )
     progress.say(f"The Docker service does not start here: taking a dockerd of our own, kept in {layout.engine}")
     return Engine(own_host(layout), own=True)
+
+
+def answering(nodes: Sequence[NodeParts]) -> tuple[NodeParts, ...]:
+    """Those whose engine answers, in their order; all are asked at once. Blocks for a few seconds at most."""
+    with ThreadPoolExecutor(len(nodes) or 1, thread_name_prefix="ping") as pool:
+        answers = pool.map(lambda node: ping(node.docker_host, _PING_S, node.tls), nodes)
+        return tuple(node for node, answers_now in zip(nodes, answers, strict=True) if answers_now)
+
+
+def require_all(nodes: Sequence[NodeParts]) -> None:
+    """Raises `Trouble` with a line for each node whose files of `tls` are missing or whose engine does not answer."""
+    faults = [
+        f"node {node.name}: the file {path} (tls.{name}) does not exist"
+        for node in nodes
+        for name, path in (node.tls or ())
+        if not Path(path).is_file()
+    ]
+    answers = answering(nodes)
+    faults += [
+        f"node {node.name}: no Docker engine answers at {node.docker_host}; start it, or take the node out of nodes"
+        for node in nodes
+        if node not in answers
+    ]
+    if faults:
+        raise Trouble("\n".join(faults))
 
 
 def own_host(layout: Layout) -> str:

@@ -1,4 +1,4 @@
-"""The replica image: built once for each content, found by its tag after that."""
+"""The replica image: built once for each content, found by its tag after that, and brought to every node."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import controller
 from controller.adapters.docker_image import BuildSpec, DockerImages, ImageRefused
+from controller.installation import LOCAL, NodeParts
 from controller.stack import base_image
 from controller.stack.base_image import Base
 from controller.stack.progress import Progress
@@ -28,6 +31,14 @@ _PIP_S = 900.0
 _ASK = "import sys; print('%d.%d' % sys.version_info[:2])"
 
 
+@dataclass(frozen=True, slots=True)
+class Built:
+    """The replica image's tag, and the id of the image that it was built on."""
+
+    tag: str
+    base_id: str
+
+
 def ensure(host: str, cache: Path, progress: Progress) -> str:
     """The tag of the replica image on the engine at `host`; built there where it is missing.
 
@@ -37,17 +48,59 @@ def ensure(host: str, cache: Path, progress: Progress) -> str:
     Raises:
         Trouble: it cannot be built, and why.
     """
+    return ensure_on_all([NodeParts(name=LOCAL, docker_host=host)], cache, progress).tag
+
+
+def ensure_on_all(nodes: Sequence[NodeParts], cache: Path, progress: Progress, base_id: str = "") -> Built:
+    """The replica image, on all of these engines: built on one of them, and brought to those that lack it.
+
+    `base_id`: what it was built on before. An engine that has that image gives it away, so that the same sources are
+    the same image although engines make different bases.
+
+    Raises:
+        Trouble: it cannot be built or brought, and why.
+    """
+    usual = f"{_REPOSITORY}:{content_hash(SOURCES, base_id)}"
+    source = next((node for node in nodes if base_id and _has(node, usual)), None)
+    built = Built(usual, base_id)
+    if source is None:
+        source = nodes[0]
+        built = _build(source, cache, progress)
+    for node in nodes:
+        if node is not source and not _has(node, built.tag):
+            with progress.step(f"bringing {built.tag} from node {source.name} to {node.name}"):
+                _bring(built.tag, source, node)
+    return built
+
+
+def _has(node: NodeParts, tag: str) -> bool:
     try:
-        images = DockerImages(host)
-        try:
+        with closing(DockerImages(node.docker_host, node.tls)) as images:
+            return images.image_id(tag) is not None
+    except ImageRefused as error:
+        raise Trouble(f"node {node.name} does not say which images it has: {error}") from error
+
+
+def _bring(tag: str, source: NodeParts, target: NodeParts) -> None:
+    try:
+        with (
+            closing(DockerImages(source.docker_host, source.tls)) as giver,
+            closing(DockerImages(target.docker_host, target.tls)) as taker,
+        ):
+            giver.bring(tag, taker)
+    except ImageRefused as error:
+        raise Trouble(f"the replica image cannot be brought to node {target.name}: {error}") from error
+
+
+def _build(node: NodeParts, cache: Path, progress: Progress) -> Built:
+    try:
+        with closing(DockerImages(node.docker_host, node.tls)) as images:
             return _ensure(images, cache, progress)
-        finally:
-            images.close()
     except ImageRefused as error:
         raise Trouble(f"the replica image cannot be built: {error}; or run `stoker up --runtime process`") from error
 
 
-def _ensure(images: DockerImages, cache: Path, progress: Progress) -> str:
+def _ensure(images: DockerImages, cache: Path, progress: Progress) -> Built:
     base = base_image.choose(images, cache, progress)
     tag = f"{_REPOSITORY}:{content_hash(SOURCES, base.image_id)}"
     if images.image_id(tag) is None:
@@ -59,7 +112,7 @@ def _ensure(images: DockerImages, cache: Path, progress: Progress) -> str:
                 tar.add(SOURCES, arcname="inference_node", filter=_without_caches)
             context.seek(0)
             images.build(context, BuildSpec(DOCKERFILE, tag, {"BASE": base.tag}), report)
-    return tag
+    return Built(tag, base.image_id)
 
 
 def content_hash(sources: Path, base_id: str) -> str:

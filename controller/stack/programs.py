@@ -7,10 +7,11 @@ import sys
 from collections.abc import Mapping
 
 from controller.installation import Layout
-from controller.settings import Settings
+from controller.settings import Settings, load
 from controller.stack import engine, gateway, prometheus
 from controller.stack.leftovers import MARK
 from controller.stack.supervisor import Program
+from controller.stack.trouble import Trouble
 
 # The controller goes first when everything is stopped: while it lives it heals what is being taken away.
 STOP_ORDER = ("controller", "nginx", "prometheus", "edge", "dockerd")
@@ -54,5 +55,26 @@ def _edge(settings: Settings, layout: Layout) -> Program:
 
 
 def _controller(layout: Layout) -> Program:
-    command = (sys.executable, "-m", "controller.main", "--state-dir", str(layout.root))
-    return Program("controller", command, layout.root, stop_wait_s=15)
+    return Program("controller", controller_command(layout), layout.root, stop_wait_s=15)
+
+
+def controller_command(layout: Layout, *more: str) -> tuple[str, ...]:
+    """What runs a controller of this installation."""
+    return (sys.executable, "-m", "controller.main", "--state-dir", str(layout.root), *more)
+
+
+def become_controller(layout: Layout, *, standby: bool, port: int | None) -> None:
+    """Turn this process into a controller in the foreground. It belongs to the installation: `down` ends it, too.
+
+    Raises:
+        Trouble: nothing is installed there, or a standby has no port of its own.
+    """
+    if not (layout.installation.exists() and layout.config.exists()):
+        raise Trouble(f"nothing is installed in {layout.root}; run `stoker up` first")
+    taken = {number: name for name, number in load(layout.config).ports}
+    if standby and port is None:
+        raise Trouble("a controller that stands by needs a port of its own for its API; give it with --port")
+    if port in taken:
+        raise Trouble(f"port {port} is ports.{taken[port]} of this installation; give --port another one")
+    more = () if port is None else ("--port", str(port))
+    os.execve(sys.executable, controller_command(layout, *more), environment(layout, os.environ))

@@ -13,21 +13,35 @@ from typing import Literal
 
 from rich.console import Console
 
-from controller.installation import Installation, Layout, PoolParts
+from controller.installation import LOCAL, Installation, Layout, NodeParts, api_token
 from controller.settings import Settings, load
-from controller.stack import api_client, checkpoints, engine, gateway, image, listening, prometheus, watch
+from controller.stack import (
+    api_client,
+    checkpoints,
+    engine,
+    gateway,
+    image,
+    listening,
+    preparing,
+    prometheus,
+    standby,
+    watch,
+)
 from controller.stack.down import anything_left, stop_everything
 from controller.stack.engine import Engine, NoEngine
 from controller.stack.programs import environment, programs
 from controller.stack.progress import Progress
 from controller.stack.restarts import Restarts
 from controller.stack.single import interruptible, only_one, undisturbed
+from controller.stack.standby import Says
 from controller.stack.supervisor import Supervisor, require_short_path
 from controller.stack.trouble import Trouble
+from controller.stack.waiting import wait_until
 
 RuntimeChoice = Literal["auto", "docker", "process"]
 # Beyond the cold start of the replicas: the controller's own start and its first ticks.
 _MARGIN_S = 30.0
+_LEASE_MARGIN_S = 5.0  # beyond a lease's time: whoever stands by tries about once a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +93,8 @@ def up(options: UpOptions, console: Console) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    engine: Engine | None  # None: replicas are local processes
+    nodes: tuple[NodeParts, ...]  # none: replicas are local processes
+    own_engine: bool  # of the one node, and the supervisor keeps it up
     checkpoints: Mapping[str, Path]  # by pool
 
 
@@ -91,8 +106,22 @@ def _find_out(run: _Run, options: UpOptions) -> _Found:
         run.progress.say("An earlier run was cut off: stopping what it left.")
         stop_everything(run.layout, run.progress)
     listening.require_free(run.settings)
-    found = {pool.name: checkpoints.locate(pool, options.config) for pool in run.settings.pools}
-    return _Found(_choose_runtime(run, options.runtime), found)
+    if run.settings.controller.database != "sqlite":
+        run.settings.controller.database_url()
+    found = preparing.locate_all(run.settings, options.config)
+    named = preparing.nodes_of(run.settings)
+    if named:
+        _require_nodes(named, options.runtime)
+        return _Found(named, own_engine=False, checkpoints=found)
+    taken = _choose_runtime(run, options.runtime)
+    local = () if taken is None else (NodeParts(name=LOCAL, docker_host=taken.host),)
+    return _Found(local, own_engine=taken is not None and taken.own, checkpoints=found)
+
+
+def _require_nodes(nodes: tuple[NodeParts, ...], wanted: RuntimeChoice) -> None:
+    if wanted == "process":
+        raise Trouble("nodes are machines with a Docker engine; take them out of the file, or leave --runtime out")
+    engine.require_all(nodes)
 
 
 def _choose_runtime(run: _Run, wanted: RuntimeChoice) -> Engine | None:
@@ -113,12 +142,12 @@ def _no_engine(run: _Run, found: NoEngine, wanted: RuntimeChoice) -> None:
 
 
 def _start(run: _Run, options: UpOptions, found: _Found) -> None:
-    layout, own = run.layout, found.engine is not None and found.engine.own
-    every = programs(run.settings, layout, own_engine=own)
+    layout = run.layout
+    every = programs(run.settings, layout, own_engine=found.own_engine)
     gateway.prepare(run.settings, layout)
     prometheus.prepare(run.settings, layout)
     run.supervisor.start(every, environment(layout, os.environ))
-    if own:
+    if found.own_engine:
         with run.progress.step("starting a dockerd of our own"):
             engine.start_own(layout, run.supervisor)
     _install(run, options, found)
@@ -128,25 +157,31 @@ def _start(run: _Run, options: UpOptions, found: _Found) -> None:
 
 def _install(run: _Run, options: UpOptions, found: _Found) -> None:
     """Write down what the controller is to work with."""
-    layout = run.layout
-    tag = "" if found.engine is None else image.ensure(found.engine.host, layout.root / "cache", run.progress)
-    staged = {pool: checkpoints.stage(path, layout.checkpoints) for pool, path in found.checkpoints.items()}
-    checkpoints.forget_others(layout.checkpoints, staged.values())
+    layout, nodes = run.layout, found.nodes
+    built = image.ensure_on_all(nodes, layout.root / "cache", run.progress) if nodes else image.Built("", "")
+    parts = preparing.pool_parts(found.checkpoints, layout, nodes, built.tag)
+    checkpoints.forget_others(layout.checkpoints, [Path(part.checkpoint) for part in parts.values()])
+    named = bool(run.settings.nodes)
     Installation(
-        runtime="process" if found.engine is None else "docker",
-        docker_host=None if found.engine is None else found.engine.host,
-        pools={pool: PoolParts(image=tag, checkpoint=str(path)) for pool, path in staged.items()},
+        runtime="docker" if nodes else "process",
+        docker_host=nodes[0].docker_host if nodes and not named else None,
+        nodes=nodes if named else (),
+        pools=parts,
+        instance=run.settings.controller.instance or "",
+        image_base=built.base_id,
     ).save(layout)
+    api_token(layout)
     shutil.copyfile(options.config, layout.config)
 
 
 def _serve(run: _Run, *, detach: bool) -> None:
     patience_s = _MARGIN_S + max(pool.health.cold_start_deadline.total_seconds() for pool in run.settings.pools)
     with watch.screen(run.console) as shown:
-        ready = watch.until_ready(run.settings, shown, Restarts(run.supervisor), patience_s)
-        if detach and not ready:
+        stands_by = _stands_by(run)
+        ready = not stands_by and watch.until_ready(run.settings, shown, Restarts(run.supervisor), patience_s)
+        if detach and not (ready or stands_by):
             raise Trouble(f"not ready after {patience_s:.0f} s, so everything is stopped; see {run.layout.logs}")
-        _say_where(run, ready=ready)
+        _say_where(run, ready=ready, stands_by=stands_by)
         if detach:
             return
         run.progress.say("Ctrl-C stops it.")
@@ -155,9 +190,25 @@ def _serve(run: _Run, *, detach: bool) -> None:
     _stop(run)
 
 
-def _say_where(run: _Run, *, ready: bool) -> None:
+def _stands_by(run: _Run) -> bool:
+    """Whether another controller leads on the same database, and goes on leading: what a killed one left runs out."""
+    controller = run.settings.controller
+    if controller.database == "sqlite":
+        return False
+    decided = (Says.TICKS, Says.STANDS_BY)
+    wait_until(lambda: standby.ask(run.settings) in decided, _MARGIN_S)
+    if standby.ask(run.settings) is not Says.STANDS_BY:
+        return False
+    until_s = controller.lease_ttl.total_seconds() + _LEASE_MARGIN_S
+    return not wait_until(lambda: standby.ask(run.settings) is not Says.STANDS_BY, until_s)
+
+
+def _say_where(run: _Run, *, ready: bool, stands_by: bool) -> None:
     ports, host = run.settings.ports, run.settings.gateway.host
-    run.progress.say("Serving." if ready else "Not every pool is ready yet; the table tells which.")
+    if stands_by:
+        run.progress.say("Another controller leads on this database: this one stands by, and its gateway serves then.")
+    else:
+        run.progress.say("Serving." if ready else "Not every pool is ready yet; the table tells which.")
     run.progress.say(f"  gateway     http://{f'[{host}]' if ':' in host else host}:{ports.gateway}/v1")
     run.progress.say(f"  dashboard   {api_client.url(run.settings)}")
     run.progress.say(f"  Prometheus  http://{run.settings.controller.host}:{ports.prometheus}")

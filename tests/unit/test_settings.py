@@ -13,6 +13,7 @@ from controller.core.model import PoolName
 from controller.core.policy import (
     ErrorsPolicy,
     ForecastPolicy,
+    HealthPolicy,
     LatencyPolicy,
     Measure,
     MemoryOf,
@@ -20,14 +21,17 @@ from controller.core.policy import (
     Mode,
     PanicPolicy,
     RateLimit,
+    RolloutPolicy,
     ScalingPolicy,
     Source,
     TargetPolicy,
     UtilizationPolicy,
 )
-from controller.settings import ConfigError, load, parse
+from controller.settings import ConfigError, ControllerSettings, load, parse
 
 POOL = "pools:\n  - name: small\n    model: small\n    checkpoint: small.gguf\n"
+SHARED = "controller: {database: postgresql, database_url_file: /run/url, instance: 0123456789ab}\n"
+URL = "postgresql://stoker:hunter2@db/stoker"
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,114 @@ CASES = [
     Bad("a list", "- name: small\n", ("c.yaml:1: must be a mapping",)),
     Bad("empty", "", ("c.yaml:1: must be a mapping",)),
     Bad(
+        "a share of nothing",
+        POOL + "    health:\n      panic_threshold: 0\n",
+        ("c.yaml:6:", "health.panic_threshold", "greater than 0", "not 0"),
+    ),
+    Bad(
+        "all of a pool is no share",
+        POOL + "    health:\n      suspect_errors: 1.0\n",
+        ("c.yaml:6:", "health.suspect_errors", "less than 1", "not 1.0"),
+    ),
+    Bad("no probe at all", POOL + "    health: {passes: 0}\n", ("c.yaml:5:", "health.passes", "equal to 1", "not 0")),
+    Bad(
+        "a budget of nothing",
+        POOL + "    health:\n      budget: {actions: 0, per: 10m}\n",
+        ("c.yaml:6:", "health.budget.actions", "equal to 1", "not 0"),
+    ),
+    Bad(
+        "a budget's key that is not there",
+        POOL + "    health:\n      budget: {action: 3}\n",
+        ("c.yaml:6:", "unknown key `pools.0.health.budget.action`; did you mean `actions`?"),
+    ),
+    Bad(
+        "stalled between two probes",
+        POOL + "    health: {stall_timeout: 2s}\n",
+        ("c.yaml:5:", "stall_timeout of 2 s is not longer than probe_interval and probe_timeout together, 2 s"),
+    ),
+    Bad(
+        "quarantined before it is rolled back",
+        POOL + "    rollout: {failed_starts: 6}\n",
+        ("c.yaml:2:", "rollout.failed_starts 6 is above health.quarantine_after 5"),
+    ),
+    Bad("a bake without a unit", POOL + "    rollout:\n      bake: 10\n", ("c.yaml:6:", "10 is no duration", "300s")),
+    Bad(
+        "a node with no engine",
+        POOL + "nodes:\n  - name: a\n    docker: /var/run/docker.sock\n",
+        ("c.yaml:7: nodes.0.docker: '/var/run/docker.sock' is no Docker engine", "unix:///PATH or tcp://HOST:PORT"),
+    ),
+    Bad(
+        "an engine without a port",
+        POOL + "nodes:\n  - {name: a, docker: 'tcp://10.0.0.2', insecure: true}\n",
+        ("c.yaml:6:", "'tcp://10.0.0.2' is no Docker engine"),
+    ),
+    Bad(
+        "an engine that anybody may use",
+        POOL + "nodes:\n  - {name: a, docker: 'tcp://10.0.0.2:2375'}\n",
+        ("c.yaml:6: nodes.0: whoever reaches tcp://10.0.0.2:2375 is root", "give tls", "insecure: true"),
+    ),
+    Bad(
+        "tls and not",
+        POOL + "nodes:\n  - name: a\n    docker: tcp://10.0.0.2:2376\n    insecure: true\n"
+        "    tls: {ca: /t/ca.pem, cert: /t/cert.pem, key: /t/key.pem}\n",
+        ("c.yaml:6:", "tls and insecure exclude each other"),
+    ),
+    Bad(
+        "tls for a socket",
+        POOL + "nodes:\n  - {name: a, docker: 'unix:///run/docker.sock', insecure: true}\n",
+        ("c.yaml:6:", "tls and insecure are for tcp://"),
+    ),
+    Bad(
+        "tls of a folder that nobody knows",
+        POOL + "nodes:\n  - name: a\n    docker: tcp://10.0.0.2:2376\n"
+        "    tls: {ca: ca.pem, cert: /t/cert.pem, key: /t/key.pem}\n",
+        ("c.yaml:8: nodes.0.tls.ca: 'ca.pem' is no absolute path",),
+    ),
+    Bad(
+        "a host for an address",
+        POOL + "nodes:\n  - {name: a, docker: 'tcp://gpu-1:2375', insecure: true}\n",
+        ("c.yaml:6:", "tcp://gpu-1:2375 names a host", "give address: its IP address"),
+    ),
+    Bad(
+        "everywhere is no address",
+        POOL + "nodes:\n  - {name: a, docker: 'tcp://gpu-1:2375', insecure: true, address: 0.0.0.0}\n",
+        ("c.yaml:6:", "'0.0.0.0' is no address that replicas can be reached at"),
+    ),
+    Bad(
+        "two nodes of a name",
+        POOL + "nodes:\n  - {name: a, docker: 'unix:///a'}\n  - {name: a, docker: 'unix:///b'}\n",
+        ("c.yaml:1:", "two nodes have the name 'a'"),
+    ),
+    Bad(
+        "one engine under two names",
+        POOL + "nodes:\n  - {name: a, docker: 'unix:///a'}\n  - {name: b, docker: 'unix:///a'}\n",
+        ("c.yaml:1:", "two nodes have the docker 'unix:///a'"),
+    ),
+    Bad(
+        "a node's grace within one tick",
+        POOL + "controller: {tick_interval: 15s}\n",
+        ("c.yaml:5:", "node_grace of 15 s is not longer than tick_interval, 15 s"),
+    ),
+    Bad(
+        "a database that there is not",
+        POOL + "controller: {database: mysql}\n",
+        ("c.yaml:5:", "'sqlite' or 'postgresql'", "not 'mysql'"),
+    ),
+    Bad("no database's file", POOL + SHARED.replace("database_url_file: /run/url, ", ""), ("needs database_url_file",)),
+    Bad("no common instance", POOL + SHARED.replace(", instance: 0123456789ab", ""), ("needs instance, 12 hex",)),
+    Bad("no instance", POOL + SHARED.replace("0123456789ab", "stoker"), ("'stoker' is no instance", "openssl rand")),
+    Bad("a relative file", POOL + SHARED.replace("/run/url", "url"), ("c.yaml:5:", "'url' is no absolute path")),
+    Bad(
+        "a file for nothing",
+        POOL + "controller: {database_url_file: /run/url}\n",
+        ("c.yaml:5:", "database_url_file is for database: postgresql"),
+    ),
+    Bad(
+        "a lease that one late tick loses",
+        POOL + SHARED.replace("}", ", lease_ttl: 5s}"),
+        ("c.yaml:5:", "lease_ttl of 5 s is shorter than 3 ticks of 2 s"),
+    ),
+    Bad(
         "several faults at once",
         POOL + "    replica: 3\n    scaling:\n      tolerance: 2\n",
         ("c.yaml:7:", "less than 1", "\n", "c.yaml:5:", "`replicas`"),
@@ -255,3 +367,124 @@ def test_a_pool_without_a_gpu_goes_by_its_share_of_the_cpu() -> None:
 
     assert policy.scaling.utilization.source is Source.CPU
     assert policy.scaling == ScalingPolicy(), "the file's defaults are the core's"
+
+
+EVERY_KEY_OF_HEALTH = """\
+    health:
+      probe_interval: 2s
+      probe_timeout: 500ms
+      failures: 4
+      passes: 2
+      cold_start_deadline: 10m
+      drain_timeout: 1m
+      stall_timeout: 45s
+      panic_threshold: 0.6
+      suspect_errors: 0.1
+      suspect_speed: 0.25
+      budget: {actions: 6, per: 5m}
+      quarantine_after: 3
+    rollout: {bake: 0s, failed_starts: 3}
+controller: {node_grace: 30s}
+"""
+
+
+def test_every_key_of_health_and_rollout_reaches_the_policy() -> None:
+    (policy,) = parse(POOL + EVERY_KEY_OF_HEALTH, "c.yaml").policies()
+
+    assert policy.health == HealthPolicy(
+        failures=4,
+        passes=2,
+        probe_interval=timedelta(seconds=2),
+        probe_timeout=timedelta(seconds=0.5),
+        cold_start_deadline=timedelta(minutes=10),
+        drain_timeout=timedelta(minutes=1),
+        stall_timeout=timedelta(seconds=45),
+        panic_threshold=0.6,
+        suspect_errors=0.1,
+        suspect_speed=0.25,
+        budget_actions=6,
+        budget_window=timedelta(minutes=5),
+        quarantine_after=3,
+        node_grace=timedelta(seconds=30),
+    )
+    assert policy.rollout == RolloutPolicy(timedelta(0), 3)
+
+
+def test_the_files_defaults_of_health_and_rollout_are_the_cores() -> None:
+    (policy,) = parse(POOL, "c.yaml").policies()
+
+    assert (policy.health, policy.rollout, policy.spec_hash) == (HealthPolicy(), RolloutPolicy(), "")
+
+
+def test_each_pool_gets_the_hash_of_its_own_spec() -> None:
+    other = POOL.removeprefix("pools:\n").replace("small", "other")
+    settings = parse(POOL + other, "c.yaml")
+
+    hashes = {policy.pool: policy.spec_hash for policy in settings.policies({"other": "abc"})}
+    assert hashes == {"small": "", "other": "abc"}
+
+
+def test_nodes_and_where_their_replicas_are_reached() -> None:
+    tls = "tls: {ca: /t/ca.pem, cert: /t/cert.pem, key: /t/key.pem}"
+    entries = ("docker: unix:///run/docker.sock", f"docker: 'tcp://10.0.0.2:2376', {tls}", "docker: tcp://localhost:1")
+    text = "nodes:\n" + "".join(f"  - {{name: n{number}, {entry}}}\n" for number, entry in enumerate(entries))
+    text = text.replace("localhost:1", "localhost:1, address: 127.0.0.1")
+    text += "  - {name: six, docker: 'tcp://[fd00::1]:2375', insecure: true}\n"
+
+    nodes = parse(POOL + text, "c.yaml").nodes
+
+    reached = [("n0", None), ("n1", "10.0.0.2"), ("n2", "127.0.0.1"), ("six", "fd00::1")]
+    assert [(node.name, node.reach) for node in nodes] == reached
+    assert nodes[1].tls is not None
+    assert nodes[1].tls.key == "/t/key.pem"
+
+
+def test_without_nodes_there_are_none() -> None:
+    assert parse(POOL, "c.yaml").nodes == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"database: '{URL}'", f"database_url: '{URL}'", f"database: postgresql, database_url_file: '{URL}'"],
+)
+def test_a_secret_in_the_file_is_refused_without_repeating_it(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"holds its password.*mode 0600") as refused:
+        parse(POOL + f"controller: {{{text}}}\n", "c.yaml")
+
+    assert "hunter2" not in str(refused.value)
+
+
+def settings_with(file: Path) -> ControllerSettings:
+    return parse(POOL + SHARED.replace("/run/url", str(file)), "c.yaml").controller
+
+
+def test_the_databases_url_is_what_its_file_holds(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text(URL + "\n")
+    file.chmod(0o400)
+
+    assert settings_with(file).database_url() == URL
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "said"),
+    [
+        pytest.param(URL, 0o640, "others than its owner may use it (mode 0640); chmod 600 it", id="for a group"),
+        pytest.param("mysql://stoker:hunter2@db/x", 0o600, "holds no URL postgresql://", id="another database"),
+        pytest.param(f"{URL}\n{URL}", 0o600, "alone on one line", id="two lines"),
+        pytest.param("", 0o600, "holds no URL", id="empty"),
+        pytest.param(None, 0o600, "cannot be read (No such file or directory)", id="missing"),
+    ],
+)
+def test_a_file_that_cannot_be_the_secrets_place(tmp_path: Path, text: str | None, mode: int, said: str) -> None:
+    file = tmp_path / "url"
+    if text is not None:
+        file.write_text(text)
+        file.chmod(mode)
+
+    with pytest.raises(ConfigError) as refused:
+        settings_with(file).database_url()
+
+    assert said in str(refused.value)
+    assert str(refused.value).startswith(f"{file}: ")
+    assert "hunter2" not in str(refused.value)

@@ -1,0 +1,79 @@
+"""The ledger as the API of a controller that stands by has it: it is the leader's, and has not been opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from controller.core.decision import Memory, Plan
+from controller.core.errors import LostLease
+from controller.core.evaluation import Evaluation
+from controller.core.event import Event
+from controller.core.model import Order, PoolName, Term
+from controller.ports import LastWords, Recorded, RecordedEvaluation
+
+_REFUSAL = "this controller stands by; ask the one that leads"
+
+
+class Unopened:
+    """See `StateStore`: nothing is read from it, and every write raises `LostLease`."""
+
+    def load(self) -> Memory:
+        """Nothing."""
+        return Memory()
+
+    def save(
+        self, plan: Plan, *, tick: int, term: Term, at: datetime, evaluations: Sequence[Evaluation] = ()
+    ) -> tuple[int, ...]:
+        """Refused."""
+        raise LostLease(_REFUSAL)
+
+    def finish(self, outcomes: Mapping[int, str], memory: Memory, *, term: Term) -> None:
+        """Refused."""
+        raise LostLease(_REFUSAL)
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Refused."""
+        raise LostLease(_REFUSAL)
+
+    def orders(self) -> tuple[Order, ...]:
+        """None."""
+        return ()
+
+    def give_order(self, order: Order) -> None:
+        """Refused."""
+        raise LostLease(_REFUSAL)
+
+    def drop_orders(self, orders: Sequence[Order]) -> None:
+        """Refused."""
+        raise LostLease(_REFUSAL)
+
+    def keep_spec(self, pool: PoolName, spec_hash: str, body: str) -> None:
+        """Refused."""
+        raise LostLease(_REFUSAL)
+
+    def spec(self, pool: PoolName, spec_hash: str) -> str | None:
+        """None."""
+        return None
+
+    def keep_last_words(self, words: LastWords) -> None:
+        """Refused."""
+        raise LostLease(_REFUSAL)
+
+    def last_words(self, *, limit: int, pool: PoolName | None = None) -> tuple[LastWords, ...]:
+        """None."""
+        return ()
+
+    def decisions(self, *, limit: int, pool: PoolName | None = None) -> tuple[Recorded, ...]:
+        """None."""
+        return ()
+
+    def evaluations(
+        self, *, pool: PoolName, limit: int, until: datetime | None = None, changed: bool = False
+    ) -> tuple[RecordedEvaluation, ...]:
+        """None."""
+        return ()
+
+    def events(self, *, limit: int) -> tuple[Event, ...]:
+        """None."""
+        return ()
