@@ -118,6 +118,32 @@ def test_staged_again_only_when_it_changed(gguf: Path, tmp_path: Path, monkeypat
     assert checkpoints.stage(gguf, tmp_path / "shared").read_bytes() == WEIGHTS + b" and more"
 
 
+def test_a_changed_checkpoint_has_another_name_and_the_old_one_stays(gguf: Path, tmp_path: Path) -> None:
+    """Else a way back to the old spec would lead to the new weights."""
+    first = checkpoints.stage(gguf, tmp_path / "shared")
+    newer = gguf.with_name("newer.gguf")
+    newer.write_bytes(WEIGHTS + b" and more")
+    newer.rename(gguf)
+    second = checkpoints.stage(gguf, tmp_path / "shared")
+
+    assert first != second
+    assert (first.read_bytes(), second.read_bytes()) == (WEIGHTS, WEIGHTS + b" and more")
+
+
+def test_for_other_machines_it_is_used_where_it_lies(gguf: Path) -> None:
+    assert checkpoints.require_readable("small", gguf) == gguf
+
+    gguf.chmod(0o600)
+    with pytest.raises(Trouble, match=f"pool small: replicas may not read the checkpoint {gguf}; chmod"):
+        checkpoints.require_readable("small", gguf)
+
+
+def test_where_nothing_was_staged_nothing_is_forgotten(tmp_path: Path) -> None:
+    checkpoints.forget_others(tmp_path / "none", [])
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_files_of_one_name_do_not_meet_and_old_ones_go(gguf: Path, tmp_path: Path) -> None:
     other = tmp_path / "others" / "small.gguf"
     other.parent.mkdir()

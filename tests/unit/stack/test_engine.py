@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import ThreadingUnixStreamServer
 
@@ -12,10 +15,11 @@ import pytest
 from rich.console import Console
 
 from controller.adapters.docker_image import ping
-from controller.installation import Layout
+from controller.installation import Layout, NodeParts, TlsFiles
 from controller.stack import engine
 from controller.stack.engine import Engine, NoEngine
 from controller.stack.progress import Progress
+from controller.stack.trouble import Trouble
 
 LAYOUT = Layout(Path("/srv/stoker"))
 PROGRESS = Progress(Console(quiet=True))
@@ -108,3 +112,55 @@ def test_without_root_it_says_what_root_would_do(tmp_path: Path, monkeypatch: py
 
     assert isinstance(found, NoEngine)
     assert "sudo service docker start" in found.why
+
+
+def test_of_several_nodes_those_that_answer_in_their_order(answering: str, broken: str, tmp_path: Path) -> None:
+    hosts = (broken, answering, f"unix://{tmp_path}/none.sock", answering)
+    nodes = [NodeParts(name=f"n{number}", docker_host=host) for number, host in enumerate(hosts)]
+
+    assert [node.name for node in engine.answering(nodes)] == ["n1", "n3"]
+    assert engine.answering([]) == ()
+
+
+def test_every_node_that_is_not_right_is_told(answering: str, tmp_path: Path) -> None:
+    (tmp_path / "ca").touch()
+    tls = TlsFiles(ca=f"{tmp_path}/ca", cert=f"{tmp_path}/cert", key=f"{tmp_path}/key")
+    good = NodeParts(name="good", docker_host=answering)
+    silent = NodeParts(name="silent", docker_host="tcp://127.0.0.1:1", tls=tls)
+
+    engine.require_all([good])
+    with pytest.raises(Trouble) as refused:
+        engine.require_all([good, silent])
+
+    assert str(refused.value).splitlines() == [
+        f"node silent: the file {tmp_path}/cert (tls.cert) does not exist",
+        f"node silent: the file {tmp_path}/key (tls.key) does not exist",
+        "node silent: no Docker engine answers at tcp://127.0.0.1:1; start it, or take the node out of nodes",
+    ]
+
+
+def make_certificates(folder: Path) -> None:
+    """A certificate for 127.0.0.1 that is its own authority, and that client and engine both use."""
+    openssl = shutil.which("openssl")
+    assert openssl, "apt-get install openssl"
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=stoker"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=60)
+
+
+def test_an_engine_behind_tls_answers_only_to_whom_it_trusts(tmp_path: Path) -> None:
+    make_certificates(tmp_path)
+    cert, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=cert)
+    context.load_cert_chain(cert, key)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Engine) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        host = f"tcp://127.0.0.1:{server.server_port}"
+        trusted, untrusted = (ping(host, 5.0, tls) for tls in (TlsFiles(ca=cert, cert=cert, key=key), None))
+        server.shutdown()
+        thread.join()
+
+    assert (trusted, untrusted) == (True, False)

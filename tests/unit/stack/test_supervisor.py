@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from rich.console import Console
 from controller.installation import Installation, Layout
 from controller.stack import leftovers
 from controller.stack.down import anything_left, stop_everything
-from controller.stack.programs import environment
+from controller.stack.programs import become_controller, environment
 from controller.stack.progress import Progress
 from controller.stack.restarts import Restarts
 from controller.stack.single import only_one
@@ -174,6 +175,49 @@ def test_an_engine_that_is_gone_is_said_and_all_else_is_stopped(layout: Layout, 
 
     assert leftovers.processes(layout) == []
     assert layout.installation.exists()  # for the next `down`, when the engine is back
+
+
+def test_one_that_stands_by_is_ended_before_the_one_that_leads(layout: Layout, progress: Progress) -> None:
+    """Else it would take the lead, and start anew what is removed."""
+    supervisor = started(layout, program(layout, "controller", SLEEP))
+    leader = psutil.Process(pid_of(supervisor, "controller"))
+    watch = (
+        f"import os, signal, psutil\nsignal.signal(signal.SIGTERM, lambda *_: os._exit({leader.pid} in psutil.pids()))"
+    )
+    standby = psutil.Popen(
+        [sys.executable, "-c", f"{watch}\n{SLEEP}", "controller.main"],
+        env=environment(layout, os.environ),
+        stdout=subprocess.PIPE,
+    )
+    assert standby.stdout is not None
+    assert standby.stdout.readline() == b"here\n"
+
+    stop_everything(layout, progress)
+
+    standby.stdout.close()
+    assert standby.wait(10) == 1, "the leader lived when it was ended"
+    assert not lives(leader)
+
+
+def test_a_foreground_controller_needs_an_installation_and_a_port(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[str, ...]] = []
+    monkeypatch.setattr(os, "execve", lambda path, command, env: ran.append((*command, env["STOKER_INSTALLATION"])))
+    with pytest.raises(Trouble, match=f"nothing is installed in {layout.root}; run `stoker up` first"):
+        become_controller(layout, standby=True, port=8010)
+    layout.config.write_text("pools:\n  - {name: small, model: small, checkpoint: small.gguf}\n")
+    Installation(runtime="process", pools={}).save(layout)
+    with pytest.raises(Trouble, match="needs a port of its own for its API; give it with --port"):
+        become_controller(layout, standby=True, port=None)
+    with pytest.raises(Trouble, match=r"port 9090 is ports\.prometheus of this installation"):
+        become_controller(layout, standby=True, port=9090)
+
+    become_controller(layout, standby=True, port=8010)
+    become_controller(layout, standby=False, port=None)
+
+    root, command = str(layout.root), (sys.executable, "-m", "controller.main", "--state-dir", str(layout.root))
+    assert ran == [(*command, "--port", "8010", root), (*command, root)]
 
 
 def test_only_one_up_at_a_time(layout: Layout) -> None:

@@ -39,7 +39,8 @@ STARTING = row(replica="small-2", state="starting", phase="loading", cold_start_
     [
         pytest.param(READY, "2.5 s", id="ready"),
         pytest.param(STARTING, "40 s so far", id="still starting"),
-        pytest.param(row(state="exited", cold_start_s=None), "-", id="never got there"),
+        pytest.param(row(state="stopped", cold_start_s=None), "-", id="never got there"),
+        pytest.param({**STARTING, "eta_s": 3.4}, "40 s so far, 3 s to go", id="usually takes so long"),
         pytest.param(row(state="unready"), "2.5 s", id="was ready once"),
         pytest.param({**STARTING, "created_at": (NOW + timedelta(seconds=1)).isoformat()}, "0 s so far", id="ahead"),
     ],

@@ -1,0 +1,205 @@
+"""`stoker drill`: finds out what runs, refuses what users would notice, drills, and hands over what came of it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from controller.adapters.docker_faults import DockerFaults, FaultRefused
+from controller.installation import Installation, Layout, NodeParts
+from controller.settings import PoolSettings, Settings, load
+from controller.stack import api_client
+from controller.stack.drill import measure, promise, quiet, refusal
+from controller.stack.drill.catalogue import INJURIES
+from controller.stack.drill.engines import Engines
+from controller.stack.drill.facts import Fault
+from controller.stack.drill.injury import Ground, NotHere, Replicas
+from controller.stack.drill.options import DrillOptions
+from controller.stack.drill.processes import ProcessReplicas
+from controller.stack.drill.promise import Pace
+from controller.stack.drill.refusal import Pool
+from controller.stack.drill.result import Drill, Outcome
+from controller.stack.drill.run import Site, run
+from controller.stack.engine import own_host
+from controller.stack.progress import Progress
+from controller.stack.single import interruptible
+from controller.stack.supervisor import Supervisor
+from controller.stack.trouble import Trouble
+from controller.stack.writing import outlet
+
+_PASSED, _BROKEN, _TROUBLE = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Drilled:
+    """All faults of one call, in their order."""
+
+    pool: str
+    runtime: str
+    clients: int
+    drills: tuple[Drill, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0: every promise was kept; 1: one was broken; 2: none broken, but something was refused or did not work."""
+        outcomes = {drill.outcome for drill in self.drills}
+        if Outcome.FAILED in outcomes:
+            return _BROKEN
+        return _TROUBLE if Outcome.REFUSED in outcomes else _PASSED
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "pool": self.pool,
+            "runtime": self.runtime,
+            "load": self.clients,
+            "passed": self.exit_code == _PASSED,
+            "drills": [drill.as_dict() for drill in self.drills],
+        }
+
+    def print(self) -> None:
+        """Figures, timeline and verdict."""
+        from controller.stack.drill import view
+
+        view.show(self.pool, self.drills)
+
+
+def drill(options: DrillOptions) -> Drilled:
+    """Drill what runs. Says on stderr what it does. What it did is undone when this returns or raises.
+
+    Raises:
+        Trouble: nothing runs, users would notice, it cannot be done here, or it did not work.
+        ConfigError: the running stack's configuration is refused.
+    """
+    if options.every and options.fault is not None:
+        raise Trouble("--all is every fault; leave --fault out, or --all")
+    layout = Layout(options.state_dir)
+    if not layout.config.exists() or not layout.installation.exists():
+        raise Trouble(f"nothing runs with the state directory {layout.root}; `stoker up` starts it")
+    settings, installation = load(layout.config), Installation.load(layout)
+    pool = _pool(settings, options)
+    with ExitStack() as opened:
+        opened.enter_context(alone(layout))
+        chart = opened.enter_context(outlet(options.chart) if options.chart else nullcontext())
+        opened.enter_context(interruptible())
+        site = _site(settings, installation, layout, pool, options.load)
+        opened.callback(site.ground.replicas.close)
+        faults = tuple(Fault) if options.every else (options.fault or Fault.KILL,)
+        drills = Session(site, options, Progress(Console(stderr=True))).run(faults)
+        found = Drilled(pool.name, installation.runtime, options.load, drills)
+        if chart is not None:
+            from controller.stack.drill import chart as drawing
+
+            chart.put(drawing.svg(pool.name, drills))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The faults of one call."""
+
+    site: Site
+    options: DrillOptions
+    progress: Progress
+
+    def run(self, faults: Sequence[Fault]) -> tuple[Drill, ...]:
+        """One after the other. A single one that is refused or cannot be done is trouble; of many it is a line."""
+        if len(faults) == 1:
+            return (self._one(faults[0], faults[0].value),)
+        done: list[Drill] = []
+        for place, fault in enumerate(faults, start=1):
+            done.append(self._among(fault, f"{place} of {len(faults)}: {fault.value}"))
+        return tuple(done)
+
+    def _among(self, fault: Fault, title: str) -> Drill:
+        try:
+            INJURIES[fault](self.site.ground).require()
+            with self.progress.step(f"{title}: waiting until {self.site.ground.pool} is whole and quiet"):
+                quiet.wait(self.site.settings, self.site.ground.pool, self.site.pace.cold_start_s)
+            return self._one(fault, title)
+        except NotHere as error:
+            self.progress.say(f"{title}: not here: {error}")
+            return Drill(fault, Outcome.NOT_HERE, str(error))
+        except Trouble as error:
+            self.progress.say(f"{title}: {error}")
+            return Drill(fault, Outcome.REFUSED, str(error))
+
+    def _one(self, fault: Fault, title: str) -> Drill:
+        site = self.site
+        injury = INJURIES[fault](site.ground)
+        injury.require()
+        seen = api_client.look(site.settings)
+        if seen is None:
+            raise Trouble(
+                f"the controller does not answer at {api_client.url(site.settings)}; `stoker status` says why"
+            )
+        why = refusal.refusal(Pool.of(site.ground.pool, seen.pools, seen.replicas), site.clients, injury.hits)
+        if why is not None and not self.options.force:
+            raise Trouble(why)
+        try:
+            with self.progress.step(title) as say:
+                recording = run(site, fault, say)
+        except FaultRefused as error:
+            raise Trouble(f"{fault.value} could not be done: {error}") from error
+        measured = measure.measure(recording)
+        return Drill.judged(recording, measured, promise.judge(fault, site.pace, measured))
+
+
+def _site(settings: Settings, installation: Installation, layout: Layout, pool: PoolSettings, clients: int) -> Site:
+    health = pool.policy(settings.controller.scrape_interval).health
+    ground = Ground(
+        layout=layout,
+        supervisor=Supervisor(layout),
+        replicas=_replicas(installation, layout, pool.name),
+        pool=pool.name,
+        containers=installation.runtime == "docker",
+        own_engine=installation.docker_host == own_host(layout),
+        nodes=max(len(installation.engines), 1),
+    )
+    return Site(
+        settings, ground, pool.model, clients, Pace.of(health, settings.gateway.reload_interval.total_seconds())
+    )
+
+
+def _replicas(installation: Installation, layout: Layout, pool: str) -> Replicas:
+    if installation.runtime == "process":
+        return ProcessReplicas(layout.replicas)
+    instance = installation.instance_in(layout)
+    return Engines([_engine(node, instance) for node in installation.engines], pool)
+
+
+def _engine(node: NodeParts, instance: str) -> DockerFaults:
+    tls = (node.tls.ca, node.tls.cert, node.tls.key) if node.tls else None
+    try:
+        return DockerFaults(node.docker_host, instance, tls)
+    except FaultRefused as error:
+        raise Trouble(f"{error}; start the engine at {node.docker_host}") from error
+
+
+def _pool(settings: Settings, options: DrillOptions) -> PoolSettings:
+    names = ", ".join(pool.name for pool in settings.pools)
+    if options.pool is None and len(settings.pools) > 1:
+        raise Trouble(f"the stack has several pools; choose one with --pool: {names}")
+    found = next((pool for pool in settings.pools if options.pool in (None, pool.name)), None)
+    if found is None:
+        raise Trouble(f"the stack has no pool {options.pool!r}; it has {names}")
+    return found
+
+
+@contextmanager
+def alone(layout: Layout) -> Iterator[None]:
+    """Two drills at once would measure each other. The kernel lets go of the lock however we end."""
+    lock = os.open(layout.root / "drill.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise Trouble(f"another drill runs with the state directory {layout.root}; wait for its end") from error
+    finally:
+        os.close(lock)

@@ -1,0 +1,71 @@
+"""The replicas of an installation that has one Docker engine or several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from controller.adapters.docker_faults import FaultRefused
+from controller.stack.drill.injury import Replicas
+
+
+class Engines:
+    """See `Replicas`: each replica is hurt by the engine that it runs on, and given back by the same one."""
+
+    def __init__(self, engines: Sequence[Replicas], pool: str) -> None:
+        self._engines, self._pool = tuple(engines), pool
+        self._homes: dict[str, Replicas] = {}
+
+    def running(self, pool: str) -> frozenset[str]:
+        """See `Replicas.running`. An engine that does not answer has none."""
+        found: set[str] = set()
+        for engine in self._engines:
+            try:
+                names = engine.running(pool)
+            except FaultRefused:
+                continue
+            self._homes |= dict.fromkeys(names, engine)
+            found |= names
+        return frozenset(found)
+
+    def kill(self, replica: str) -> None:
+        """See `Replicas.kill`."""
+        self._home(replica).kill(replica)
+
+    def freeze(self, replica: str) -> None:
+        """See `Replicas.freeze`."""
+        self._home(replica).freeze(replica)
+
+    def thaw(self, replica: str) -> None:
+        """See `Replicas.thaw`."""
+        self._home(replica).thaw(replica)
+
+    def slow(self, replica: str, share: float) -> None:
+        """See `Replicas.slow`."""
+        self._home(replica).slow(replica, share)
+
+    def unslow(self, replica: str) -> None:
+        """See `Replicas.unslow`."""
+        self._home(replica).unslow(replica)
+
+    def pids(self, replica: str) -> tuple[int, ...]:
+        """See `Replicas.pids`."""
+        return self._home(replica).pids(replica)
+
+    def starve(self, replica: str) -> None:
+        """See `Replicas.starve`."""
+        self._home(replica).starve(replica)
+
+    def unstarve(self, replica: str) -> None:
+        """See `Replicas.unstarve`."""
+        self._home(replica).unstarve(replica)
+
+    def close(self) -> None:
+        """See `Replicas.close`."""
+        for engine in self._engines:
+            engine.close()
+
+    def _home(self, replica: str) -> Replicas:
+        """Where it was seen last; else the first engine, which then says in its own words that it has none."""
+        if replica not in self._homes:
+            self.running(self._pool)
+        return self._homes.get(replica, self._engines[0])

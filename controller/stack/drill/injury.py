@@ -1,0 +1,107 @@
+"""What a fault does and how it is undone: the base of all of them, and what they work on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from controller.installation import Layout
+from controller.stack.supervisor import Supervisor
+from controller.stack.trouble import Trouble
+
+
+class NotHere(Trouble):
+    """This fault cannot be done on this installation; the text says why."""
+
+
+class Replicas(Protocol):
+    """The replicas of this installation, as things that can be hurt. `controller.adapters.docker_faults` is one."""
+
+    def running(self, pool: str) -> frozenset[str]:
+        """The names of the pool's replicas that run."""
+        ...
+
+    def kill(self, replica: str) -> None:
+        """SIGKILL for its main process."""
+        ...
+
+    def freeze(self, replica: str) -> None:
+        """Stop all of it where it stands."""
+        ...
+
+    def thaw(self, replica: str) -> None:
+        """Let it go on. One that is gone is success."""
+        ...
+
+    def slow(self, replica: str, share: float) -> None:
+        """Give it no more than so much of one core."""
+        ...
+
+    def unslow(self, replica: str) -> None:
+        """Take that limit away. One that is gone is success."""
+        ...
+
+    def pids(self, replica: str) -> tuple[int, ...]:
+        """Its processes, as this machine numbers them."""
+        ...
+
+    def starve(self, replica: str) -> None:
+        """Use its memory up. Returns when the kernel killed in it."""
+        ...
+
+    def unstarve(self, replica: str) -> None:
+        """Give back the memory. One that is gone is success."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what was opened."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The installation that is drilled. `own_engine`: its Docker engine is kept up by its own supervisor."""
+
+    layout: Layout
+    supervisor: Supervisor
+    replicas: Replicas
+    pool: str
+    containers: bool
+    own_engine: bool
+    nodes: int
+
+
+class Injury:
+    """One fault, done once. All methods are called by one and the same thread.
+
+    `hits` is how many replicas it takes. `takes_time`: the fault has come when `inflict` returns, else when it is
+    called. `temporary`: it has an end of its own, and is undone then.
+    """
+
+    hits: ClassVar[int] = 1
+    takes_time: ClassVar[bool] = False
+    temporary: ClassVar[bool] = False
+
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+
+    def require(self) -> None:
+        """Raises `NotHere` where it cannot be done. Changes nothing."""
+
+    def prepare(self, victim: str) -> None:
+        """What takes its time and hurts nobody yet."""
+
+    def inflict(self, victim: str) -> None:
+        """Do it."""
+        raise NotImplementedError
+
+    def ended(self) -> bool:
+        """Whether all of it was done. Asked again and again while the drill waits."""
+        return True
+
+    def more_victims(self) -> tuple[str, ...]:
+        """Replicas that it took besides the first."""
+        return ()
+
+    def undo(self) -> None:
+        """Put everything back as it was. Idempotent; also right where `inflict` came only half-way."""
