@@ -4,10 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test check fmt bench mutants lock
+.PHONY: help up down status test check fmt bench bench-failover mutants lock
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | sort | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | sort | awk -F '\t' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 up: ## install what is missing and start everything; ARGS="--runtime process --detach" go to `stoker up`
 	@PYTHON=$(PYTHON) deploy/install.sh serve "$(ARGS)"
@@ -37,6 +37,10 @@ fmt: ## put the code in its one format
 bench: ## measure, print a table and write docs/benchmarks.md
 	@PYTHON=$(PYTHON) deploy/install.sh test
 	$(BIN)/python -m tests.bench $(ARGS)
+
+bench-failover: ## the same faults against Stoker, plain nginx and a Swarm service (root); ARGS="--trials 1 --json FILE"
+	@PYTHON=$(PYTHON) deploy/install.sh test
+	@$(BIN)/python -m tests.bench.failover $(ARGS)
 
 mutants: ## plant faults in the core, one at a time, and list those that no test notices
 	@PYTHON=$(PYTHON) deploy/install.sh test

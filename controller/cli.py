@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import typer
 
 from controller.stack.calibrate_options import CalibrateOptions
+from controller.stack.drill.options import DrillOptions
 from controller.stack.options import taking
 from controller.stack.simulate_options import SimulateOptions
 
@@ -63,6 +64,38 @@ def down(state_dir: StateDir = _STATE_DIR) -> None:
 
     if not stop_everything(Layout(state_dir), Progress(Console())):
         typer.echo("Nothing runs.")
+
+
+@app.command()
+def apply(
+    config: Config = _CONFIG,
+    state_dir: StateDir = _STATE_DIR,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Take a changed configuration into what runs, without a stop: replicas are replaced one at a time."""
+    from rich.console import Console
+
+    from controller.stack.apply import ApplyOptions
+    from controller.stack.apply import apply as take
+
+    found = take(ApplyOptions(config, state_dir), Console(stderr=as_json))
+    if as_json:
+        typer.echo(json.dumps(found.as_json(), indent=2))
+
+
+@app.command("controller")
+def run_controller(
+    state_dir: StateDir = _STATE_DIR,
+    standby: Annotated[
+        bool, typer.Option("--standby", help="Beside one that leads: it takes over when that one ends.")
+    ] = False,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="The port of its API.")] = None,
+) -> None:
+    """Run a controller of an installation in the foreground. One leads at a time; the others stand by."""
+    from controller.installation import Layout
+    from controller.stack.programs import become_controller
+
+    become_controller(Layout(state_dir), standby=standby, port=port)
 
 
 @app.command()
@@ -120,6 +153,51 @@ def explain(
         found.print()
 
 
+Subject = Annotated[str, typer.Argument(help="A name, or replica/NAME, pool/NAME, node/NAME where that is not clear.")]
+Why = Annotated[str, typer.Option(help="For the ledger.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def cordon(name: Subject, why: Why = "", state_dir: StateDir = _STATE_DIR, as_json: AsJson = False) -> None:
+    """Start nothing new on a node."""
+    _order("cordon", name, why, state_dir, as_json)
+
+
+@app.command()
+def drain(name: Subject, why: Why = "", state_dir: StateDir = _STATE_DIR, as_json: AsJson = False) -> None:
+    """Replace a replica, or all of a node elsewhere: new first, and what is in flight finishes."""
+    _order("drain", name, why, state_dir, as_json)
+
+
+@app.command()
+def restart(name: Subject, why: Why = "", state_dir: StateDir = _STATE_DIR, as_json: AsJson = False) -> None:
+    """Replace a replica, or every one of a pool in turn: new first, and what is in flight finishes."""
+    _order("restart", name, why, state_dir, as_json)
+
+
+@app.command()
+def quarantine(name: Subject, why: Why = "", state_dir: StateDir = _STATE_DIR, as_json: AsJson = False) -> None:
+    """Take a replica out of nginx and keep it as it is, to be looked at; a successor starts."""
+    _order("quarantine", name, why, state_dir, as_json)
+
+
+@app.command()
+def release(name: Subject, why: Why = "", state_dir: StateDir = _STATE_DIR, as_json: AsJson = False) -> None:
+    """End what was ordered of a node or a replica; close a pool's fuse and end the quarantine of its starts."""
+    _order("release", name, why, state_dir, as_json)
+
+
+def _order(kind: str, name: str, why: str, state_dir: Path, as_json: bool) -> None:
+    from controller.stack.order import give
+
+    given = give(state_dir, kind, name, why)
+    if as_json:
+        typer.echo(json.dumps(given.as_json(), indent=2))
+    else:
+        given.print()
+
+
 @app.command()
 @taking(SimulateOptions)
 def simulate(options: SimulateOptions) -> None:
@@ -144,6 +222,23 @@ def calibrate(options: CalibrateOptions) -> None:
         typer.echo(json.dumps(found.as_json(), indent=2, allow_nan=False))
     else:
         found.print()
+
+
+@app.command()
+@taking(DrillOptions)
+def drill(options: DrillOptions) -> None:
+    """Hurt one replica, or one part, of what runs now under load, and hold what follows against the promise.
+
+    Exit codes: 0 every promise was kept, 1 one was broken, 2 refused or trouble.
+    """
+    from controller.stack.drill.command import drill as hurt
+
+    found = hurt(options)
+    if options.as_json:
+        typer.echo(json.dumps(found.as_json(), indent=2, allow_nan=False))
+    else:
+        found.print()
+    raise typer.Exit(found.exit_code)
 
 
 @app.command()

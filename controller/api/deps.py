@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -12,6 +13,8 @@ from controller.core.decision import Plan
 from controller.core.model import NodeName, ReplicaId, Snapshot
 from controller.core.policy import PoolPolicy
 from controller.ports import StateStore
+
+LEADS = "leads"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Everything that the API reads. `latest` is None before the first good tick; `metrics` is Prometheus's text."""
+    """Everything that the API reads. `latest` is None before the first good tick; `metrics` is Prometheus's text.
+
+    `lead` says who leads: "leads", or a sentence of who does instead. `wake` makes a tick soon. Whoever has the `token`
+    may give orders; an empty one lets nobody.
+    """
 
     policies: Sequence[PoolPolicy]
     nodes: Sequence[NodeName]
@@ -33,6 +40,10 @@ class Sources:
     latest: Callable[[], Seen | None]
     healthy: Callable[[], bool]
     metrics: Callable[[], bytes]
+    now: Callable[[], datetime]
+    lead: Callable[[], str] = lambda: LEADS
+    wake: Callable[[], None] = lambda: None
+    token: str = ""
 
 
 def _sources(request: Request) -> Sources:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -86,6 +86,39 @@ class EvaluationOut(BaseModel):
     )
 
 
+class HealingOut(BaseModel):
+    """What may still be replaced, and what stands in the way."""
+
+    budget: int = Field(description="Failed replicas that may be replaced within the window.")
+    window_s: float
+    spent: int
+    fuse_since: datetime | None = Field(description="The budget was spent then: nothing is replaced.")
+    quarantined_since: datetime | None = Field(
+        description="Too many starts in a row failed: one is tried now and then."
+    )
+
+
+class SpecOut(BaseModel):
+    """What the replicas are made of: twelve digits over everything that, changed, needs a new replica."""
+
+    wanted: str
+    good: str = Field(description="The last one that all replicas served with.")
+    refused: str = Field(description="One that was rolled back.")
+    why_refused: str
+    serving: dict[str, int] = Field(description="Serving replicas by spec.")
+
+
+class ColdStartOut(BaseModel):
+    """What a start took, in seconds, by stage."""
+
+    total: float
+    create: float = Field(description="From the container's creation to the launcher's first moment.")
+    fetch: float
+    load: float
+    warm: float
+    first_token: float
+
+
 class PoolOut(BaseModel):
     """A pool: its bounds, what it is to have, what it has, and why."""
 
@@ -100,8 +133,14 @@ class PoolOut(BaseModel):
     draining: int
     unready: int
     in_flight: float | None = Field(description="Requests that the gateway holds open.")
+    suspect: int
+    quarantined: int
     start_failures: int = Field(description="Starts in a row that never became ready.")
     cold_start_s: float | None = Field(description="Learned: how long a replica takes from its start to its first use.")
+    cold_start_p50_s: float | None = Field(description="Of the last 50 starts.")
+    cold_start_p95_s: float | None
+    healing: HealingOut
+    spec: SpecOut
     signals: list[SignalOut] = Field(description="What each signal said in the last tick.")
     shadow: ShadowOut | None
     reasons: list[ReasonOut] = Field(description="Why it has this size, as of the last tick.")
@@ -113,12 +152,17 @@ class ReplicaOut(BaseModel):
     replica: str
     pool: str
     node: str
-    state: str = Field(description="starting, ready, unready, draining or exited: the controller's judgement.")
+    state: str = Field(
+        description="starting, ready, suspect, unready, draining, stopped or quarantined: the controller's judgement."
+    )
     phase: str | None = Field(description="The launcher's own word.")
     since: datetime = Field(description="Of the state.")
     created_at: datetime
     ready_at: datetime | None = Field(description="When it was ready for the first time.")
     cold_start_s: float | None
+    cold_start: ColdStartOut | None
+    eta_s: float | None = Field(description="While it starts: seconds until it is usually ready.")
+    spec: str
     in_flight: int | None
     waiting: int | None
     routed: bool = Field(description="Whether nginx sends it requests.")
@@ -131,7 +175,48 @@ class NodeOut(BaseModel):
 
     node: str
     answering: bool = Field(description="Whether its container engine answered the last tick.")
+    silent_since: datetime | None
+    cordoned: bool = Field(description="Whether somebody wants nothing new on it.")
     replicas: int
+
+
+class OrderIn(BaseModel):
+    """What is wanted."""
+
+    kind: Literal["cordon", "drain", "restart", "quarantine", "release"]
+    subject: str = Field(description="node/NAME, replica/NAME or pool/NAME.", max_length=200)
+    why: str = Field(default="", max_length=500, description="For the ledger.")
+
+
+class OrderOut(BaseModel):
+    """An order that holds."""
+
+    kind: str
+    subject: str
+    at: datetime
+    why: str
+
+
+class ReceiptOut(BaseModel):
+    """What a removal cost. None is what is not known."""
+
+    at: datetime
+    pool: str
+    replica: str
+    reason: str
+    in_flight: int | None = Field(description="Requests that it had when it left nginx for good.")
+    took_s: float | None = Field(description="From then, or from SIGTERM, to its end.")
+    cut: int | None = Field(description="Of a drained one: requests that ended with it.")
+
+
+class LastWordsOut(BaseModel):
+    """What a replica that failed wrote last."""
+
+    at: datetime
+    pool: str
+    replica: str
+    reason: str
+    text: str
 
 
 class DecisionOut(BaseModel):

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from controller.api.deps import Seen
 from controller.api.evaluations import reason_of, shadow_of, signals_of
-from controller.api.schemas import DecisionOut, EventOut, NodeOut, PoolOut, ReplicaOut
+from controller.api.schemas import (
+    ColdStartOut,
+    DecisionOut,
+    EventOut,
+    HealingOut,
+    LastWordsOut,
+    NodeOut,
+    PoolOut,
+    ReceiptOut,
+    ReplicaOut,
+    SpecOut,
+)
+from controller.core import anatomy, rollout
 from controller.core.decision import ScalePool
 from controller.core.event import Event
 from controller.core.model import (
+    SERVING,
     UNKNOWN,
     Known,
+    Node,
     NodeName,
+    PoolMemory,
     PoolReadings,
     Replica,
     ReplicaMemory,
     ReplicaState,
     Signal,
 )
-from controller.core.planner import RUNTIME
 from controller.core.policy import PoolPolicy
-from controller.ports import Recorded
+from controller.ports import LastWords, Recorded
 
 
 def pools_of(seen: Seen | None, policies: Sequence[PoolPolicy]) -> list[PoolOut]:
@@ -45,13 +60,39 @@ def _pool(seen: Seen | None, policy: PoolPolicy) -> PoolOut:
         ready=counts[ReplicaState.READY],
         starting=counts[ReplicaState.STARTING],
         draining=counts[ReplicaState.DRAINING],
+        suspect=counts[ReplicaState.SUSPECT],
         unready=counts[ReplicaState.UNREADY],
+        quarantined=counts[ReplicaState.QUARANTINED],
         in_flight=None if gateway.known is Known.UNKNOWN else gateway.value,
         start_failures=memory.start_failures if memory else 0,
         cold_start_s=memory.cold_start_s if memory else None,
+        cold_start_p50_s=anatomy.quantile(memory.cold_starts, 0.5) if memory else None,
+        cold_start_p95_s=anatomy.quantile(memory.cold_starts, 0.95) if memory else None,
+        healing=_healing(policy, memory),
+        spec=_spec(policy, memory, mine),
         signals=signals_of(seen.plan.evaluations.get(policy.pool) if seen else None),
         shadow=shadow_of(memory.shadow if memory else None),
         reasons=[reason_of(step) for step in seen.plan.standing.get(policy.pool, ())] if seen else [],
+    )
+
+
+def _healing(policy: PoolPolicy, memory: PoolMemory | None) -> HealingOut:
+    return HealingOut(
+        budget=policy.health.budget_actions,
+        window_s=policy.health.budget_window.total_seconds(),
+        spent=len(memory.remediations) if memory else 0,
+        fuse_since=memory.fuse_since if memory else None,
+        quarantined_since=memory.quarantined_since if memory else None,
+    )
+
+
+def _spec(policy: PoolPolicy, memory: PoolMemory | None, mine: Sequence[ReplicaMemory]) -> SpecOut:
+    return SpecOut(
+        wanted=rollout.wanted_spec(policy, memory) if memory else policy.spec_hash,
+        good=memory.good_spec if memory else "",
+        refused=memory.refused_spec if memory else "",
+        why_refused=memory.why_refused if memory else "",
+        serving=Counter(known.spec_hash for known in mine if known.state in SERVING),
     )
 
 
@@ -60,16 +101,14 @@ def replicas_of(seen: Seen | None) -> list[ReplicaOut]:
     if seen is None:
         return []
     memories: Mapping[str, ReplicaMemory] = {str(name): known for name, known in seen.plan.memory.replicas.items()}
-    found = [
-        _replica(replica, memories[replica.container.replica], replica.container.replica in seen.routed)
-        for replica in seen.snapshot.replicas
-    ]
+    found = [_replica(replica, memories[replica.container.replica], seen) for replica in seen.snapshot.replicas]
     return sorted(found, key=lambda item: (item.pool, item.created_at, len(item.replica), item.replica))
 
 
-def _replica(replica: Replica, known: ReplicaMemory, routed: bool) -> ReplicaOut:
+def _replica(replica: Replica, known: ReplicaMemory, seen: Seen) -> ReplicaOut:
     container, probe = replica.container, replica.probe
     cold = (known.ready_at - known.created_at).total_seconds() if known.ready_at else None
+    pool = seen.plan.memory.pools.get(known.pool) if known.state is ReplicaState.STARTING else None
     return ReplicaOut(
         replica=known.replica,
         pool=known.pool,
@@ -80,9 +119,12 @@ def _replica(replica: Replica, known: ReplicaMemory, routed: bool) -> ReplicaOut
         created_at=known.created_at,
         ready_at=known.ready_at,
         cold_start_s=None if cold is None else round(cold, 3),
+        cold_start=_cold_start(known),
+        eta_s=anatomy.eta_s(known, pool.cold_starts, seen.snapshot.at) if pool else None,
+        spec=known.spec_hash,
         in_flight=probe.in_flight if probe else None,
         waiting=probe.waiting if probe else None,
-        routed=routed,
+        routed=known.replica in seen.routed,
         address=str(container.engine) if container.engine else None,
         why=known.why,
     )
@@ -90,16 +132,54 @@ def _replica(replica: Replica, known: ReplicaMemory, routed: bool) -> ReplicaOut
 
 def nodes_of(seen: Seen | None, nodes: Sequence[NodeName]) -> list[NodeOut]:
     """Every node."""
-    answering = seen is not None and RUNTIME not in seen.snapshot.unknown
+    known = {node.name: node for node in seen.snapshot.nodes} if seen else {}
     replicas = seen.snapshot.replicas if seen else ()
     return [
         NodeOut(
             node=name,
-            answering=answering,
+            answering=name in known and known[name].silent_since is None,
+            silent_since=known.get(name, Node(name)).silent_since,
+            cordoned=known.get(name, Node(name)).cordoned,
             replicas=sum(1 for replica in replicas if replica.container.node == name),
         )
         for name in nodes
     ]
+
+
+def _cold_start(known: ReplicaMemory) -> ColdStartOut | None:
+    took = known.cold_start
+    if took is None:
+        return None
+    return ColdStartOut(
+        total=took.total_s,
+        create=took.create_s,
+        fetch=took.fetch_s,
+        load=took.load_s,
+        warm=took.warm_s,
+        first_token=took.first_token_s,
+    )
+
+
+def receipt_of(item: Recorded) -> ReceiptOut:
+    """A removal of the ledger, by the numbers of its reason."""
+    decision = item.decision
+    assert not isinstance(decision, ScalePool)  # the caller has looked
+    reason = decision.reasons[-1]
+    in_flight, cut = reason.numbers.get("in_flight"), reason.numbers.get("cut")
+    return ReceiptOut(
+        at=item.at,
+        pool=decision.pool,
+        replica=decision.replica,
+        reason=reason.code.value,
+        in_flight=None if in_flight is None else int(in_flight),
+        took_s=reason.numbers.get("took_s"),
+        cut=None if cut is None else int(cut),
+    )
+
+
+def last_words_of(words: LastWords) -> LastWordsOut:
+    """As the API tells them."""
+    return LastWordsOut(at=words.at, pool=words.pool, replica=words.replica, reason=words.reason, text=words.text)
 
 
 def decision_of(item: Recorded) -> DecisionOut:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
-from urllib.request import ProxyHandler, build_opener
+from urllib.request import ProxyHandler, Request, build_opener
 
 from controller.settings import Settings
 from controller.stack.trouble import Trouble
@@ -55,9 +55,23 @@ def pool_decisions(settings: Settings, pool: str, asked: dict[str, str]) -> list
     Raises:
         Trouble: the controller does not answer, or says that there is no such pool.
     """
-    address = f"{url(settings)}/api/v1/pools/{quote(pool, safe='')}/decisions?{urlencode(asked)}"
+    found: list[Row] = ask(settings, f"/api/v1/pools/{quote(pool, safe='')}/decisions?{urlencode(asked)}")
+    return found
+
+
+def ask(settings: Settings, path: str, wanted: Row | None = None, token: str = "") -> Any:
+    """What the API answers to a GET, or to a POST of what is wanted. Blocks for a few seconds at most.
+
+    Raises:
+        Trouble: the controller does not answer, or refuses; then with its own sentence.
+    """
+    body = None if wanted is None else json.dumps(wanted).encode()
+    request = Request(f"{url(settings)}{path}", body, {"Content-Type": "application/json"} if body else {})
+    if token:
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
     try:
-        found: list[Row] = json.loads(_get(address))
+        with _opener.open(request, timeout=_ANSWER_S) as answer:
+            return json.loads(answer.read())
     except HTTPError as error:
         with error:
             raise Trouble(_detail(error)) from error
@@ -65,7 +79,6 @@ def pool_decisions(settings: Settings, pool: str, asked: dict[str, str]) -> list
         raise Trouble(
             f"the controller does not answer at {url(settings)}; is it running? `stoker up` starts it"
         ) from error
-    return found
 
 
 def _detail(error: HTTPError) -> str:

@@ -12,7 +12,15 @@ from controller.stack.api_client import Row, Seen
 
 _COLUMNS = ("replica", "state", "phase", "cold start", "in flight", "waiting", "routed", "why")
 _NUMBERS = ("cold start", "in flight", "waiting")
-_COLOURS = {"ready": "green", "starting": "yellow", "draining": "cyan", "unready": "red", "exited": "red"}
+_COLOURS = {
+    "ready": "green",
+    "starting": "yellow",
+    "suspect": "yellow",
+    "draining": "cyan",
+    "quarantined": "magenta",
+    "unready": "red",
+    "stopped": "red",
+}
 
 
 def table(seen: Seen, now: datetime) -> Table:
@@ -57,8 +65,9 @@ def cold_start(row: Row, now: datetime) -> str:
         return f"{row['cold_start_s']:.1f} s"
     if row["state"] != "starting":
         return "-"
-    created_at = datetime.fromisoformat(row["created_at"])
-    return f"{max(0.0, (now - created_at).total_seconds()):.0f} s so far"
+    created_at, eta_s = datetime.fromisoformat(row["created_at"]), row.get("eta_s")
+    told = f"{max(0.0, (now - created_at).total_seconds()):.0f} s so far"
+    return told if eta_s is None else f"{told}, {eta_s:.0f} s to go"
 
 
 def changes(before: Seen, after: Seen, now: datetime) -> Sequence[str]:

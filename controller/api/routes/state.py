@@ -10,11 +10,22 @@ from pydantic import AwareDatetime
 from controller.api import views
 from controller.api.deps import SourcesDep
 from controller.api.evaluations import evaluation_of, recorded
-from controller.api.schemas import DecisionOut, EvaluationOut, EventOut, NodeOut, PoolOut, ReplicaOut
+from controller.api.schemas import (
+    DecisionOut,
+    EvaluationOut,
+    EventOut,
+    LastWordsOut,
+    NodeOut,
+    PoolOut,
+    ReceiptOut,
+    ReplicaOut,
+)
+from controller.core.decision import RemoveReplica
 from controller.core.model import PoolName
 from controller.core.sensitivity import with_flip
 
 router = APIRouter(prefix="/api/v1")
+_LOOKED_THROUGH = 2000  # decisions, of which some are removals
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most, the newest first.")]
 
 
@@ -41,6 +52,20 @@ def decisions(sources: SourcesDep, limit: Limit = 100, pool: str | None = None) 
     """The ledger."""
     found = sources.store.decisions(limit=limit, pool=None if pool is None else PoolName(pool))
     return [views.decision_of(item) for item in found]
+
+
+@router.get("/receipts")
+def receipts(sources: SourcesDep, limit: Limit = 100, pool: str | None = None) -> list[ReceiptOut]:
+    """What the last removals cost."""
+    found = sources.store.decisions(limit=_LOOKED_THROUGH, pool=None if pool is None else PoolName(pool))
+    return [views.receipt_of(item) for item in found if isinstance(item.decision, RemoveReplica)][:limit]
+
+
+@router.get("/last-words")
+def last_words(sources: SourcesDep, limit: Limit = 20, pool: str | None = None) -> list[LastWordsOut]:
+    """What the replicas that failed wrote last."""
+    found = sources.store.last_words(limit=limit, pool=None if pool is None else PoolName(pool))
+    return [views.last_words_of(item) for item in found]
 
 
 @router.get("/pools/{pool}/decisions")

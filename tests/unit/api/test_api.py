@@ -9,19 +9,35 @@ from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
+from httpx import Response
 
 from controller.api.app import create_app
 from controller.api.deps import Seen, Sources
-from controller.core.decision import Plan, Reason, ReasonCode, ScalePool
+from controller.core.decision import Plan, Reason, ReasonCode, RemoveReplica, ScalePool
 from controller.core.event import Event
-from controller.core.model import GatewayPlan, NodeName, PoolReadings, ReplicaState, Signal, Snapshot
+from controller.core.model import (
+    ColdStart,
+    GatewayPlan,
+    Node,
+    NodeName,
+    Order,
+    OrderKind,
+    PoolMemory,
+    PoolReadings,
+    ReplicaId,
+    ReplicaState,
+    Signal,
+    Snapshot,
+)
 from controller.core.planner import RUNTIME, plan
 from controller.core.policy import PoolPolicy, ScalingPolicy
 from controller.evidence import load
+from controller.ports import LastWords
 from tests.fakes.clock import START
 from tests.fakes.store import FakeStore
 from tests.unit.core.build import POOL, probe, reading, replica
 
+LOCAL = Node(NodeName("local"))
 POLICIES = (PoolPolicy(POOL, "llama", ScalingPolicy()),)
 
 
@@ -31,14 +47,18 @@ class Given:
 
     seen: Seen | None = None
     healthy: bool = True
+    lead: str = "leads"
+    pool: PoolMemory | None = None
+    woken: list[bool] = field(default_factory=list)
     store: FakeStore = field(default_factory=FakeStore)
 
-    def tick(self, *, unknown: tuple[str, ...] = ()) -> None:
+    def tick(self, *, unknown: tuple[str, ...] = (), node: Node = LOCAL) -> None:
         ready = [replica(f"llama-{number}", ReplicaState.READY, probe(True, in_flight=1)) for number in (1, 2)]
         starting = replica("llama-3", None, probe(False, 1))
         now = START + timedelta(seconds=5)
         readings = {POOL: PoolReadings({Signal.IN_FLIGHT: reading(2, now=now)})}
-        snapshot = Snapshot(now, 9, (*ready, starting), {}, readings, unknown)
+        pools = {POOL: self.pool} if self.pool else {}
+        snapshot = Snapshot(now, 9, (*ready, starting), pools, readings, unknown, nodes=(node,))
         made = plan(snapshot, POLICIES)
         self.seen = Seen(snapshot, made, made.gateway.replicas())
 
@@ -57,6 +77,10 @@ def client(given: Given) -> Iterator[TestClient]:
         latest=lambda: given.seen,
         healthy=lambda: given.healthy,
         metrics=lambda: b"stoker_up 1\n",
+        now=lambda: START,
+        lead=lambda: given.lead,
+        wake=lambda: given.woken.append(True),
+        token="secret",
     )
     with TestClient(create_app(sources)) as made:
         yield made
@@ -98,9 +122,11 @@ def test_replicas(client: TestClient, given: Given) -> None:
 
 def test_nodes_say_when_their_engine_is_silent(client: TestClient, given: Given) -> None:
     given.tick()
-    assert client.get("/api/v1/nodes").json() == [{"node": "local", "answering": True, "replicas": 3}]
-    given.tick(unknown=(RUNTIME,))
-    assert client.get("/api/v1/nodes").json()[0]["answering"] is False
+    calm = {"node": "local", "answering": True, "silent_since": None, "cordoned": False, "replicas": 3}
+    assert client.get("/api/v1/nodes").json() == [calm]
+    given.tick(unknown=(RUNTIME,), node=Node(NodeName("local"), START, cordoned=True))
+    (node,) = client.get("/api/v1/nodes").json()
+    assert (node["answering"], node["silent_since"], node["cordoned"]) == (False, "2026-01-05T12:00:00Z", True)
     assert "No answer from: runtime" in client.get("/").text
 
 
@@ -151,8 +177,132 @@ def test_the_page_takes_nothing_from_elsewhere(client: TestClient, given: Given)
 def test_the_openapi_page_describes_every_route(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
 
-    names = ("decisions", "events", "nodes", "pools", "pools/{pool}/decisions", "replicas")
-    assert sorted(paths) == [f"/api/v1/{name}" for name in names]
+    names = ("decisions", "events", "last-words", "nodes", "orders", "pools", "pools/{pool}/decisions", "receipts")
+    assert sorted(paths) == [f"/api/v1/{name}" for name in (*names, "replicas")]
+    assert [path for path, methods in paths.items() if set(methods) != {"get"}] == ["/api/v1/orders"]
+
+
+def ask(client: TestClient, kind: str, subject: str, token: str = "secret") -> Response:
+    wanted = {"kind": kind, "subject": subject, "why": "a test"}
+    return client.post("/api/v1/orders", json=wanted, headers={"Authorization": f"Bearer {token}"})
+
+
+def test_an_order_is_kept_and_wakes_a_tick(client: TestClient, given: Given) -> None:
+    given.tick()
+    answer = ask(client, "quarantine", "replica/llama-1")
+
+    assert answer.status_code == 202
+    assert given.store.orders() == (Order(OrderKind.QUARANTINE, "replica/llama-1", START, "a test"),)
+    assert given.woken == [True]
+    (told,) = client.get("/api/v1/orders").json()
+    assert told == {
+        "kind": "quarantine",
+        "subject": "replica/llama-1",
+        "at": "2026-01-05T12:00:00Z",
+        "why": "a test",
+    }
+
+
+def test_release_withdraws_what_holds_of_a_replica_or_a_node_and_is_an_order_for_a_pool(
+    client: TestClient, given: Given
+) -> None:
+    given.tick()
+    ask(client, "quarantine", "replica/llama-1")
+    ask(client, "cordon", "node/local")
+    assert ask(client, "release", "replica/llama-1").status_code == 202
+    assert ask(client, "release", "node/local").status_code == 202
+    assert given.store.orders() == ()
+
+    assert ask(client, "release", "pool/llama").status_code == 202
+    assert [(order.kind, order.subject) for order in given.store.orders()] == [(OrderKind.RELEASE, "pool/llama")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "status", "said"),
+    [
+        ("drain", "replica/llama-9", 404, "there is no replica/llama-9; there is llama-1, llama-2, llama-3"),
+        ("restart", "pool/other", 404, "there is no pool/other; there is llama"),
+        ("cordon", "node/other", 404, "there is no node/other; there is local"),
+        ("cordon", "pool/llama", 422, "cordon is no order for pool/llama; it is one for node/NAME"),
+        ("restart", "node/local", 422, "restart is no order for node/local; it is one for replica/NAME or pool/NAME"),
+        ("restart", "llama-1", 422, "'llama-1' is no subject; write node/NAME, replica/NAME or pool/NAME"),
+        (
+            "release",
+            "replica/llama-1",
+            409,
+            "nothing is ordered of replica/llama-1, so there is nothing to release it from",
+        ),
+        (
+            "drain",
+            "node/local",
+            409,
+            "no other node could take the replicas of local; add one, or restart its pools",
+        ),
+    ],
+)
+def test_an_order_that_means_nothing_is_refused_in_a_sentence(
+    client: TestClient, given: Given, kind: str, subject: str, status: int, said: str
+) -> None:
+    given.tick()
+    answer = ask(client, kind, subject)
+
+    assert (answer.status_code, answer.json()["detail"]) == (status, said)
+    assert given.store.orders() == ()
+    assert given.woken == []
+
+
+@pytest.mark.parametrize("token", ["", "secre", "secret ", "s\u00e9cret"])
+def test_an_order_without_the_token_is_refused(client: TestClient, given: Given, token: str) -> None:
+    given.tick()
+    headers = {"Authorization": f"Bearer {token}".encode()}
+    wanted = {"kind": "quarantine", "subject": "replica/llama-1"}
+
+    assert client.post("/api/v1/orders", json=wanted, headers=headers).status_code == 401
+    assert client.post("/api/v1/orders", json=wanted).status_code == 401
+    assert given.store.orders() == ()
+
+
+def test_before_the_first_tick_nothing_can_be_ordered(client: TestClient) -> None:
+    assert ask(client, "quarantine", "replica/llama-1").status_code == 409
+
+
+def test_a_standby_is_healthy_and_not_ready_and_says_who_leads(client: TestClient, given: Given) -> None:
+    given.healthy, given.lead = False, "stands by; the controller on alpha leads"
+
+    assert client.get("/healthz").status_code == 200
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.text) == (503, "stands by; the controller on alpha leads\n")
+
+
+def test_receipts_and_last_words(client: TestClient, given: Given) -> None:
+    term = given.store.take_term()
+    drained = Reason(ReasonCode.DRAINED, "it did", {"in_flight": 2.0, "took_s": 3.4, "cut": 0.0})
+    died = Reason(ReasonCode.CONTAINER_EXITED, "it exited", {"in_flight": 1.0})
+    removals = tuple(
+        RemoveReplica(POOL, ReplicaId(name), (reason,)) for name, reason in (("llama-1", drained), ("llama-2", died))
+    )
+    given.store.save(Plan(removals, GatewayPlan(), given.store.load(), ()), tick=4, term=term, at=START)
+    given.store.keep_last_words(LastWords(START, POOL, ReplicaId("llama-2"), "ContainerExited", "no space\nleft"))
+
+    told = client.get("/api/v1/receipts?pool=llama").json()
+    assert [(row["replica"], row["reason"], row["in_flight"], row["took_s"], row["cut"]) for row in told] == [
+        ("llama-2", "ContainerExited", 1, None, None),
+        ("llama-1", "Drained", 2, 3.4, 0),
+    ]
+    (words,) = client.get("/api/v1/last-words").json()
+    assert (words["replica"], words["text"]) == ("llama-2", "no space\nleft")
+
+
+def test_what_a_cold_start_is_made_of_and_when_the_next_will_be_ready(client: TestClient, given: Given) -> None:
+    starts = tuple(ColdStart(total_s=float(total), load_s=1.0) for total in (4, 6, 20))
+    given.pool = PoolMemory(POOL, 3, 9, cold_starts=starts, history_since=START)
+    given.tick()
+
+    (pool,) = client.get("/api/v1/pools").json()
+    assert (pool["cold_start_p50_s"], pool["cold_start_p95_s"]) == (6.0, 20.0)
+    rows = {row["replica"]: row for row in client.get("/api/v1/replicas").json()}
+    assert rows["llama-3"]["eta_s"] == 1.0, "five of the usual six seconds are over"
+    assert rows["llama-1"]["eta_s"] is None
 
 
 def _kept(given: Given, minutes: int, desired: int, *, decided: bool) -> None:

@@ -1,0 +1,88 @@
+"""/api/v1/orders: what people want of nodes, replicas and pools. The only part of the API that changes anything."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated
+
+from fastapi import APIRouter, Header, HTTPException
+
+from controller.api.deps import Sources, SourcesDep
+from controller.api.schemas import OrderIn, OrderOut
+from controller.core.model import Order, OrderKind
+from controller.core.orders import NODE, POOL, REPLICA
+from controller.core.placement import why_not
+
+router = APIRouter(prefix="/api/v1/orders")
+Authorization = Annotated[str | None, Header()]
+
+_OF = {
+    OrderKind.CORDON: (NODE,),
+    OrderKind.DRAIN: (NODE, REPLICA),
+    OrderKind.RESTART: (REPLICA, POOL),
+    OrderKind.QUARANTINE: (REPLICA,),
+    OrderKind.RELEASE: (NODE, REPLICA, POOL),
+}
+
+
+@router.get("")
+def orders(sources: SourcesDep) -> list[OrderOut]:
+    """Those that hold, oldest first."""
+    return [order_of(order) for order in sources.store.orders()]
+
+
+@router.post("", status_code=202)
+def give(wanted: OrderIn, sources: SourcesDep, authorization: Authorization = None) -> OrderOut:
+    """Give one. It holds until it is fulfilled or withdrawn, and the next tick sees it.
+
+    `release` withdraws what holds of a node or a replica; of a pool it closes the fuse, ends the quarantine of its
+    starts, and lets a refused spec be tried again. Needs the token of the state directory (`api.token`) as a bearer.
+    401 without it, 404 for what is not there, 409 for what cannot be done now, 422 for what cannot be ordered of it.
+    """
+    _require_token(sources, authorization)
+    kind, subject = OrderKind(wanted.kind), wanted.subject
+    _require_known(kind, subject, sources)
+    order = Order(kind, subject, sources.now(), wanted.why)
+    if kind is OrderKind.RELEASE and not subject.startswith(POOL):
+        held = [known for known in sources.store.orders() if known.subject == subject]
+        if not held:
+            raise HTTPException(409, f"nothing is ordered of {subject}, so there is nothing to release it from")
+        sources.store.drop_orders(held)
+    else:
+        sources.store.give_order(order)
+    sources.wake()
+    return order_of(order)
+
+
+def order_of(order: Order) -> OrderOut:
+    """As the API tells it."""
+    return OrderOut(kind=order.kind.value, subject=order.subject, at=order.at, why=order.why)
+
+
+def _require_token(sources: Sources, authorization: str | None) -> None:
+    given = (authorization or "").removeprefix("Bearer ")
+    if not sources.token or not secrets.compare_digest(given.encode(), sources.token.encode()):
+        raise HTTPException(401, "a change needs the token in the state directory's file api.token, as a bearer token")
+
+
+def _require_known(kind: OrderKind, subject: str, sources: Sources) -> None:
+    prefix = next((prefix for prefix in (NODE, REPLICA, POOL) if subject.startswith(prefix)), None)
+    if prefix is None:
+        raise HTTPException(422, f"{subject!r} is no subject; write node/NAME, replica/NAME or pool/NAME")
+    if prefix not in _OF[kind]:
+        allowed = " or ".join(f"{name}NAME" for name in _OF[kind])
+        raise HTTPException(422, f"{kind} is no order for {subject}; it is one for {allowed}")
+    seen, name = sources.latest(), subject.removeprefix(prefix)
+    if seen is None:
+        raise HTTPException(409, "the controller has not looked yet, or stands by; ask again in a moment")
+    known: dict[str, list[str]] = {
+        NODE: [str(node.name) for node in seen.snapshot.nodes],
+        REPLICA: [str(replica) for replica in seen.plan.memory.replicas],
+        POOL: [str(policy.pool) for policy in sources.policies],
+    }
+    names = known[prefix]
+    if name not in names:
+        raise HTTPException(404, f"there is no {subject}; there is {', '.join(sorted(names)) or 'none'}")
+    others = [node for node in seen.snapshot.nodes if node.name != name and why_not(node) is None]
+    if kind is OrderKind.DRAIN and prefix == NODE and not others:
+        raise HTTPException(409, f"no other node could take the replicas of {name}; add one, or restart its pools")
