@@ -14,6 +14,7 @@ from controller.core.decision import (
     DrainReplica,
     Memory,
     Plan,
+    RecycleReplica,
     RemoveReplica,
     ScalePool,
     StartReplica,
@@ -143,31 +144,47 @@ def _plan_pool(
     now, lost, there = snapshot.at, _lost(snapshot, policy.health), mine.elsewhere(_silent(snapshot))
     before = snapshot.pools.get(policy.pool) or starts.adopt(policy.pool, mine)
     memory = orders.release(starts.remember(policy, before, mine, now), snapshot.orders)
-    readings = snapshot.readings.get(policy.pool, PoolReadings())
-    rolled = rollout.decide_rollout(policy, memory, there.memories(), readings, now)
+    rolled = rollout.decide_rollout(policy, memory, there.memories(), _readings(snapshot, policy.pool), now)
     if rolled.memory.refused_spec and not memory.refused_spec:
         mine = changed(mine, mine.names(*SERVING), retiring_since=None)  # the way back: what was to go stays
     allowed = budget.allow(_healed(mine, snapshot), rolled.memory, policy.health, now)
     mine = changed(mine, allowed.paid, paid=True)
-    free = [item for item in mine.judged if item[1].replica not in allowed.blocked and not _returning(*item, snapshot)]
-    out = [step for item, known in free if (step := decide_failover(item, known, policy.health, now)) is not None]
+    out = _out(mine, allowed.blocked, policy.health, snapshot)
     evaluation, context = decide_scale(_view(allowed.memory, mine, snapshot, lost), policy.scaling, now, policy.mode)
     wish = orders.wish(snapshot.orders, there.memories(), snapshot.nodes) or rolled.wish
-    recycled, told = decide_recycle(context, mine.memories(), wish)
-    if recycled is not None and recycled.replica not in there.names(*_UP):
-        recycled = None
+    recycled, told = _recycled(context, mine, there, wish)
     memory = context.memory
     if recycled is not None:
         mine, memory = changed(mine, (recycled.replica,), retiring_since=now), replace(memory, last_recycle_at=now)
     need = Need(policy, memory, mine.judged, now, places, _surge(policy, context, panic), room(context), rolled.spec)
     filling = fill(replace(need, kept=allowed.blocked, lost=lost))
-    memory = filling.memory
-    if policy.shadow is not None:
-        memory = replace(memory, shadow=cast(evaluation, policy.shadow, before.shadow))
+    memory = _with_shadow(filling.memory, policy, evaluation, before)
     shadow = memory.shadow.memory.desired if memory.shadow is not None else None
     held = (*told, *rolled.told, *allowed.held, *panic, *filling.held)
     decisions = (*_scaled(before, evaluation), *_some(recycled), *filling.decisions, *out)
     return _PoolPlan(decisions, memory, replace(evaluation, held=held, shadow=shadow), mine.judged)
+
+
+def _out(mine: Mine, blocked: frozenset[ReplicaId], policy: HealthPolicy, snapshot: Snapshot) -> list[Decision]:
+    """The next step out of each that goes."""
+    free = [item for item in mine.judged if item[1].replica not in blocked and not _returning(*item, snapshot)]
+    steps = [decide_failover(item, known, policy, snapshot.at) for item, known in free]
+    return [step for step in steps if step is not None]
+
+
+def _recycled(
+    context: Context, mine: Mine, there: Mine, wish: rollout.Wish | None
+) -> tuple[RecycleReplica | None, tuple[Reason, ...]]:
+    """The replica to replace; none on a node that gives no answer."""
+    found, told = decide_recycle(context, mine.memories(), wish)
+    reached = found is None or found.replica in there.names(*_UP)
+    return (found if reached else None), told
+
+
+def _with_shadow(memory: PoolMemory, policy: PoolPolicy, evaluation: Evaluation, before: PoolMemory) -> PoolMemory:
+    if policy.shadow is None:
+        return memory
+    return replace(memory, shadow=cast(evaluation, policy.shadow, before.shadow))
 
 
 def _healed(mine: Mine, snapshot: Snapshot) -> list[ReplicaMemory]:
@@ -219,8 +236,12 @@ def _lost(snapshot: Snapshot, policy: HealthPolicy) -> frozenset[NodeName]:
 def _view(memory: PoolMemory, mine: Mine, snapshot: Snapshot, lost: frozenset[NodeName]) -> PoolView:
     here = mine.elsewhere(lost)  # what starts or drains on a lost node does so for ever
     starting, draining = len(here.names(ReplicaState.STARTING)), len(here.names(ReplicaState.DRAINING))
-    readings = snapshot.readings.get(memory.pool, PoolReadings())
+    readings = _readings(snapshot, memory.pool)
     return PoolView(memory, mine.names(*SERVING), starting, draining, readings, snapshot.gpus)
+
+
+def _readings(snapshot: Snapshot, pool: PoolName) -> PoolReadings:
+    return snapshot.readings.get(pool, PoolReadings())
 
 
 def _orphans(judged: Sequence[Judged], now: datetime) -> list[Decision]:
