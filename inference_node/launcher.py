@@ -10,6 +10,7 @@ import queue
 import signal
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -87,7 +88,8 @@ class Launcher:
         silent = self._phases.current in (Phase.READY, Phase.DRAINING)
         detail = self._phases.detail or (describe(reading, time.monotonic()) if silent else "")
         changes = self._phases.changes
-        return Status(self._configuration, self._phases.current, changes, reading, detail, self._stages)
+        now = datetime.now(UTC)
+        return Status(self._configuration, self._phases.current, changes, reading, detail, self._stages, now)
 
     def run(self) -> int:
         """Live, and return the exit code. Call it once, from the main thread; it ends after `request_stop`.

@@ -28,12 +28,14 @@ class Status:
     reading: Reading
     detail: str  # a sentence; empty when all is well
     stages: Stages
+    at: datetime
 
 
 def as_json(status: Status) -> dict[str, object]:
     """The answer of GET /status. None stands for unknown."""
     configuration, reading, stages = status.configuration, status.reading, status.stages
     return {
+        "now": timestamp(status.at),
         "began_at": timestamp(stages.began_at),
         "stages": {stage: round(seconds, 3) for stage, seconds in stages.seconds.items()},
         "phase": status.phase,

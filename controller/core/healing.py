@@ -23,7 +23,7 @@ class HealthPolicy:
     stall_timeout: timedelta = timedelta(seconds=30)  # with work and without a token for so long it is dead
     panic_threshold: float = 0.5  # above this share of doubtful replicas nothing leaves nginx
     suspect_errors: float = 0.2  # above this share of failed requests, and twice its peers', it is suspect
-    suspect_speed: float = 1 / 3  # below this share of its peers' tokens per request it is suspect
+    suspect_speed: float = 0.2  # below this share of its peers' tokens per request it is suspect
     budget_actions: int = 12  # failed replicas replaced within `budget_window`; one more blows the fuse
     budget_window: timedelta = timedelta(minutes=10)
     quarantine_after: int = 5  # failed starts in a row

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from controller.core.health import PASSIVE
 from controller.core.model import Node, NodeName, PoolName, Replica, ReplicaMemory, ReplicaState
 from controller.core.reason import Reason, ReasonCode
 
@@ -27,6 +28,13 @@ class Places:
         there = [known for known in memories if known.state not in _GONE]
         held = Counter(known.node for known in there)
         return Places(nodes, held, Counter((known.pool, known.node) for known in there))
+
+
+def taken(places: Places, pool: PoolName, nodes: Iterable[NodeName]) -> Places:
+    """With one more of the pool on each of these."""
+    added = list(nodes)
+    held, mine = places.held + Counter(added), places.of_pool + Counter((pool, node) for node in added)
+    return Places(places.nodes, held, mine)
 
 
 def choose_nodes(places: Places, pool: PoolName, count: int) -> tuple[NodeName, ...]:
@@ -67,26 +75,32 @@ def nowhere(places: Places, now: datetime) -> Reason:
 def choose_victim(candidates: Sequence[tuple[Replica, ReplicaMemory]], spec: str = "") -> tuple[ReplicaMemory, str]:
     """The replica to drain, and why it rather than the others.
 
-    One of another spec than the wanted one goes first, then one that still starts (it serves nobody), then the one with
-    the least in flight, then the youngest, whose cache is the coldest. An unknown count stands for many. `candidates`
-    must not be empty.
+    One of another spec than the wanted one goes first, then one that serves nobody (it still starts, or is suspect and
+    has left nginx), then the one with the least in flight, then the youngest, whose cache is the coldest. An unknown
+    count stands for many. `candidates` must not be empty.
     """
 
     def cost(item: tuple[Replica, ReplicaMemory]) -> tuple[bool, bool, float, float]:
         replica, memory = item
         outdated = bool(spec) and memory.spec_hash != spec
-        starts = memory.state is ReplicaState.STARTING
-        return not outdated, not starts, in_flight(replica), -memory.created_at.timestamp()
+        idle = memory.state is ReplicaState.STARTING or _ejected(memory)
+        return not outdated, not idle, in_flight(replica), -memory.created_at.timestamp()
 
     replica, memory = min(candidates, key=cost)
     if spec and memory.spec_hash != spec:
         return memory, "its spec is not the wanted one"
     if memory.state is ReplicaState.STARTING:
         return memory, "it still starts and serves nobody"
+    if _ejected(memory):
+        return memory, "it is suspect and gets no requests"
     held = in_flight(replica)
     if held == float("inf"):
         return memory, "nobody's count is known and it is the youngest"
     return memory, f"it has {held:g} in flight"
+
+
+def _ejected(memory: ReplicaMemory) -> bool:
+    return memory.state is ReplicaState.SUSPECT and memory.code in PASSIVE
 
 
 def in_flight(replica: Replica) -> float:

@@ -39,7 +39,7 @@ from controller.core.model import (
     ReplicaState,
     Snapshot,
 )
-from controller.core.placement import Places, why_not
+from controller.core.placement import Places, taken, why_not
 from controller.core.policy import HealthPolicy, PoolPolicy
 from controller.core.reason import Reason, ReasonCode
 from controller.core.recycle import decide_recycle
@@ -84,7 +84,10 @@ def plan(snapshot: Snapshot, policies: Sequence[PoolPolicy]) -> Plan:
     held = plan_routes(policies, judged).held if doubtful else {}
     pools: dict[PoolName, _PoolPlan] = {}
     for policy in policies:
-        pools[policy.pool] = _plan_pool(policy, snapshot, mine[policy.pool], places, _some(held.get(policy.pool)))
+        part = _plan_pool(policy, snapshot, mine[policy.pool], places, _some(held.get(policy.pool)))
+        pools[policy.pool] = part
+        starting = [item.node for item in part.decisions if isinstance(item, StartReplica)]
+        places = taken(places, policy.pool, starting) if starting else places
     strangers = [item for item in judged if item[1].pool not in configured]
     decisions = [decision for part in pools.values() for decision in part.decisions]
     decisions += [*_orphans(strangers, snapshot.at), *_duplicates(snapshot)]

@@ -43,7 +43,6 @@ class ReasonCode(StrEnum):
     SPEED_STANDS_OUT = "SpeedStandsOut"
     SPEC_CHANGED = "SpecChanged"
     ROLLED_BACK = "RolledBack"
-    ROLLOUT_HELD = "RolloutHeld"
     ORDERED = "Ordered"
     # a replica that is missing or too many
     BELOW_DESIRED = "BelowDesired"
@@ -54,8 +53,6 @@ class ReasonCode(StrEnum):
     BACKOFF = "CrashLoopBackoff"
     CRASH_LOOP = "CrashLoopQuarantine"
     FUSE_BLOWN = "FuseBlown"
-    FUSE_CLOSED = "FuseClosed"
-    RELEASED = "Released"
     NO_NODE = "NoNode"
     DUPLICATE = "Duplicate"
     # a replica's state
@@ -64,7 +61,6 @@ class ReasonCode(StrEnum):
     PROBE_FAILED = "ProbeFailed"
     STALLED = "Stalled"
     OUT_OF_MEMORY = "OutOfMemory"
-    NODE_LOST = "NodeLost"
     PANIC_THRESHOLD = "PanicThreshold"
     QUARANTINED = "Quarantined"
     ADDRESS_LOST = "AddressLost"

@@ -25,6 +25,7 @@ def adopt(pool: PoolName, mine: Mine) -> PoolMemory:
 def remember(policy: PoolPolicy, memory: PoolMemory, mine: Mine, now: datetime) -> PoolMemory:
     """The pool's memory with what became of its starts in this tick."""
     known = {item.replica: item for item in mine.memories()}
+    memory = _proven(policy, memory, mine, now)
     for change in mine.changes:
         if change.now is ReplicaState.READY:
             memory = _learn(memory, known[change.replica])
@@ -35,6 +36,18 @@ def remember(policy: PoolPolicy, memory: PoolMemory, mine: Mine, now: datetime) 
     if memory.start_failures >= policy.health.quarantine_after and memory.quarantined_since is None:
         memory = memory.but(quarantined_since=now)
     return memory
+
+
+def _proven(policy: PoolPolicy, memory: PoolMemory, mine: Mine, now: datetime) -> PoolMemory:
+    """While a spec rolls in, one of it that has served for its bake ends the row of those that failed before it."""
+    last = memory.last_start_failure_at
+    if last is None or not rolling(policy, memory):
+        return memory
+    serving = [known for known in mine.memories() if known.state in SERVING and known.spec_hash == policy.spec_hash]
+    proven = [known for known in serving if known.ready_at is not None and not baking(policy, memory, known, now)]
+    if not any(known.ready_at > last for known in proven if known.ready_at is not None):
+        return memory
+    return memory.but(start_failures=0, last_start_failure_at=None, quarantined_since=None)
 
 
 def _learn(memory: PoolMemory, known: ReplicaMemory) -> PoolMemory:

@@ -16,7 +16,7 @@ from controller.core.reason import Reason, ReasonCode
 from controller.core.signals import fresh
 from controller.core.words import amount
 
-SLOW_FOR = timedelta(seconds=10)  # as long as the window of the tokens: a request that begins makes none yet
+SLOW_FOR = timedelta(seconds=20)  # twice the window of the tokens: a request that begins makes few
 STANDS_OUT = 2.0  # times the mean of the peers
 
 
@@ -36,26 +36,37 @@ def slowness(
     """The replicas, with since when each is slower than its peers in their memories."""
     if not readings.tokens:
         return list(mine)
-    speeds: dict[ReplicaId, float] = {}
+    speeds: dict[ReplicaId, tuple[float, float]] = {}  # tokens a second, in all and for each request
     for item in mine:
         name, probe = item.container.replica, item.probe
         made = fresh(readings.tokens.get(name, UNKNOWN), now, scaling.max_reading_age)
         if item.memory is not None and probe is not None and probe.in_flight and made.known is not Known.UNKNOWN:
-            speeds[name] = made.value / probe.in_flight
+            speeds[name] = made.value, made.value / probe.in_flight
     return [_with_speed(item, speeds, health, now) for item in mine]
 
 
-def _with_speed(item: Replica, speeds: Mapping[ReplicaId, float], health: HealthPolicy, now: datetime) -> Replica:
+def _with_speed(
+    item: Replica, speeds: Mapping[ReplicaId, tuple[float, float]], health: HealthPolicy, now: datetime
+) -> Replica:
     known, name = item.memory, item.container.replica
     if known is None or known.busy is None:
         return item
-    peers = [speed for other, speed in speeds.items() if other != name]
-    slow = name in speeds and bool(peers) and speeds[name] < health.suspect_speed * median(peers)
-    since = (known.busy.slow_since or now) if slow else None
+    share = _share(speeds.get(name), [speed for other, speed in speeds.items() if other != name])
+    since = (known.busy.slow_since or now) if share < health.suspect_speed else None
     if since == known.busy.slow_since:
         return item
-    share = speeds[name] / median(peers) if slow else 1.0
     return replace(item, memory=replace(known, busy=replace(known.busy, slow_since=since, speed=share)))
+
+
+def _share(mine: tuple[float, float] | None, peers: Sequence[tuple[float, float]]) -> float:
+    """Of what its peers make: in all, or for each request if that is more, since a full one is slow for each.
+
+    One that makes none may be at a long prompt; whether it is dead is a question of the stall time-out.
+    """
+    if mine is None or not peers or mine[0] <= 0:
+        return 1.0
+    usual = [median(speed[measure] for speed in peers) for measure in (0, 1)]
+    return max(own / other if other > 0 else 1.0 for own, other in zip(mine, usual, strict=True))
 
 
 def _slow(serving: Sequence[Replica], health: HealthPolicy, now: datetime) -> dict[ReplicaId, Reason]:
@@ -63,9 +74,7 @@ def _slow(serving: Sequence[Replica], health: HealthPolicy, now: datetime) -> di
     for item in serving:
         busy = item.memory.busy if item.memory is not None else None
         if busy is not None and busy.slow_since is not None and now - busy.slow_since >= SLOW_FOR:
-            text = (
-                f"it makes {busy.speed:.0%} of its peers' tokens for each request, for {SLOW_FOR.total_seconds():.0f} s"
-            )
+            text = f"it makes {busy.speed:.0%} of the tokens that its peers make, for {SLOW_FOR.total_seconds():.0f} s"
             numbers = {"speed": round(busy.speed, 4), "threshold": round(health.suspect_speed, 4)}
             found[item.container.replica] = Reason(ReasonCode.SPEED_STANDS_OUT, text, numbers)
     return found

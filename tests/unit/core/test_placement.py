@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from controller.core.model import Node, NodeName, PoolName, ReplicaMemory, ReplicaState
-from controller.core.placement import Places, choose_nodes, choose_victim, nowhere, why_not
+from controller.core.placement import Places, choose_nodes, choose_victim, nowhere, taken, why_not
 from controller.core.reason import ReasonCode
 from tests.fakes.clock import START
 from tests.unit.core.build import POOL, memory, node, probe, replica
@@ -113,3 +113,20 @@ def test_choose_victim(
     victim, why = choose_victim(candidates, spec)
 
     assert (victim.replica, why) == (f"llama-{want}", because)
+
+
+def test_what_starts_for_one_pool_is_there_for_the_next() -> None:
+    places = taken(Places.of((A, B), []), POOL, (A.name, A.name))
+
+    assert choose_nodes(places, PoolName("other"), 2) == (B.name, A.name)
+    assert choose_nodes(places, POOL, 1) == (B.name,)
+
+
+def test_a_suspect_that_left_nginx_goes_before_one_that_serves() -> None:
+    states = [("llama-1", S.READY, ""), ("llama-2", S.SUSPECT, "ErrorsStandOut"), ("llama-3", S.SUSPECT, "ProbeFailed")]
+    candidates = [
+        (replica(name, state, probe(True, in_flight=0)), memory(name, state, code=code)) for name, state, code in states
+    ]
+
+    victim, because = choose_victim(candidates)
+    assert (victim.replica, because) == ("llama-2", "it is suspect and gets no requests")

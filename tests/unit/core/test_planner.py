@@ -257,8 +257,8 @@ def test_what_fails_more_than_its_peers_leaves_nginx_and_is_not_replaced() -> No
     assert [change.reason.code for change in made.changes] == [ReasonCode.ERRORS_STAND_OUT]
 
 
-def test_what_is_slower_than_its_peers_for_ten_seconds_is_replaced() -> None:
-    busy = Busy(START, slow_since=START)
+def test_what_is_slower_than_its_peers_for_twenty_seconds_is_replaced() -> None:
+    busy = Busy(START, slow_since=NOW - timedelta(seconds=20))
     work = {"in_flight": 1, "last_token_at": NOW}
     seen = [replica(f"llama-{number}", S.READY, probe(True, 5, **work), busy=busy) for number in (1, 2, 3)]
     tokens = {item.container.replica: reading(1 if number == 0 else 30, now=NOW) for number, item in enumerate(seen)}

@@ -152,3 +152,23 @@ def test_numbering_goes_on_from_the_highest() -> None:
 
     assert starts.adopt(POOL, mine).next_ordinal == 8
     assert starts.adopt(POOL, Mine([], [])) == PoolMemory(POOL, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("ready_s", "failed_s", "left"),
+    [
+        pytest.param(11, 20, 0, id="it has served for its bake, since the last one failed"),
+        pytest.param(9, 20, 1, id="it still has to show what it is worth"),
+        pytest.param(30, 20, 1, id="it was ready before the last one failed"),
+    ],
+)
+def test_one_of_the_new_spec_that_has_baked_ends_the_row_of_those_that_failed(
+    ready_s: float, failed_s: float, left: int
+) -> None:
+    serving = memory("llama-1", S.READY, spec_hash="v2", ready_at=ago(ready_s))
+    before = PoolMemory(
+        POOL, 3, 9, start_failures=1, last_start_failure_at=ago(failed_s), good_spec="v1", tried_spec="v2"
+    )
+
+    after = starts.remember(POLICY, before, Mine([(replica("llama-1"), serving)], []), START)
+    assert after.start_failures == left

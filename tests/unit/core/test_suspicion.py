@@ -105,27 +105,33 @@ class Pool:
 THREE = (S.READY, S.READY, S.READY)
 
 
-def test_slow_for_ten_seconds() -> None:
+def test_slow_for_twenty_seconds() -> None:
     pool = Pool(*THREE)
 
     assert pool.tick(0, (3, 30, 30), (1, 1, 1)) == []
-    assert pool.tick(9.9, (3, 30, 30), (1, 1, 1)) == []
-    assert pool.tick(10, (3, 30, 30), (1, 1, 1)) == ["llama-1"]
+    assert pool.tick(19.9, (3, 30, 30), (1, 1, 1)) == []
+    assert pool.tick(20, (3, 30, 30), (1, 1, 1)) == ["llama-1"]
 
 
-def test_a_third_of_its_peers_is_enough() -> None:
+@pytest.mark.parametrize(
+    ("tokens", "in_flight", "slow"),
+    [
+        pytest.param((6, 30, 30), (1, 1, 1), False, id="a fifth of its peers is enough"),
+        pytest.param((5.9, 30, 30), (1, 1, 1), True, id="less is not"),
+        pytest.param((5, 30, 120), (1, 1, 4), True, id="less in all and for each request"),
+        pytest.param((30, 30, 30), (8, 1, 1), False, id="as many in all, for more requests"),
+        pytest.param((10, 100, 100), (1, 8, 8), False, id="fewer in all, for fewer requests"),
+        pytest.param((0, 30, 30), (1, 1, 1), False, id="none may be a long prompt"),
+        pytest.param((1, None, None), (1, 1, 1), False, id="its peers say nothing"),
+        pytest.param((1, 0, 0), (1, 1, 1), False, id="its peers make none"),
+        pytest.param((1, 30, 30), (1, 0, 0), False, id="its peers have nothing to do"),
+    ],
+)
+def test_how_slow_is_slow(tokens: Numbers, in_flight: Sequence[int], slow: bool) -> None:
     pool = Pool(*THREE)
 
-    pool.tick(0, (10.1, 30, 30), (1, 1, 1))
-    assert pool.tick(60, (10.1, 30, 30), (1, 1, 1)) == []
-
-
-def test_what_counts_is_tokens_for_each_request() -> None:
-    """It makes as many as the others in all, and has four times as many requests."""
-    pool = Pool(*THREE)
-
-    pool.tick(0, (30, 30, 30), (4, 1, 1))
-    assert pool.tick(10, (30, 30, 30), (4, 1, 1)) == ["llama-1"]
+    pool.tick(0, tokens, in_flight)
+    assert pool.tick(60, tokens, in_flight) == (["llama-1"] if slow else [])
 
 
 def test_one_that_catches_up_begins_anew() -> None:
@@ -134,8 +140,8 @@ def test_one_that_catches_up_begins_anew() -> None:
     pool.tick(0, (1, 30, 30), (1, 1, 1))
     pool.tick(6, (25, 30, 30), (1, 1, 1))
     pool.tick(7, (1, 30, 30), (1, 1, 1))
-    assert pool.tick(16.9, (1, 30, 30), (1, 1, 1)) == []
-    assert pool.tick(17, (1, 30, 30), (1, 1, 1)) == ["llama-1"]
+    assert pool.tick(26.9, (1, 30, 30), (1, 1, 1)) == []
+    assert pool.tick(27, (1, 30, 30), (1, 1, 1)) == ["llama-1"]
 
 
 @pytest.mark.parametrize(
@@ -162,12 +168,12 @@ def test_nobody_is_slow_where(
 def test_the_sentence_about_speed() -> None:
     pool = Pool(*THREE)
     pool.tick(0, (3, 30, 30), (1, 1, 1))
-    pool.tick(10, (3, 30, 30), (1, 1, 1))
-    (reason,) = suspicions(pool.mine, HEALTH, SCALING, PoolReadings(), at(10)).values()
+    pool.tick(20, (3, 30, 30), (1, 1, 1))
+    (reason,) = suspicions(pool.mine, HEALTH, SCALING, PoolReadings(), at(20)).values()
 
     assert reason.code is R.SPEED_STANDS_OUT
-    assert reason.text == "it makes 10% of its peers' tokens for each request, for 10 s"
-    assert reason.numbers == {"speed": 0.1, "threshold": 0.3333}
+    assert reason.text == "it makes 10% of the tokens that its peers make, for 20 s"
+    assert reason.numbers == {"speed": 0.1, "threshold": 0.2}
 
 
 def test_without_tokens_nothing_is_touched() -> None:

@@ -38,7 +38,7 @@ def stages() -> Stages:
 
 
 def status(reading: Reading, detail: str = "") -> Status:
-    return Status(CONFIGURATION, Phase.READY, (PhaseChange(Phase.READY, AT),), reading, detail, stages())
+    return Status(CONFIGURATION, Phase.READY, (PhaseChange(Phase.READY, AT),), reading, detail, stages(), AT)
 
 
 def samples(reading: Reading, usage: Usage = NOTHING) -> dict[tuple[str, str], float]:
@@ -49,6 +49,7 @@ def samples(reading: Reading, usage: Usage = NOTHING) -> dict[tuple[str, str], f
 
 def test_the_json_has_exactly_the_keys_that_others_rely_on() -> None:
     assert as_json(status(Reading(True, 1, 2, 3, AT, AT), "All but well.")) == {
+        "now": "2026-01-05T12:00:00.250Z",
         "began_at": "2026-01-05T12:00:00.250Z",
         "stages": {"fetch": 0.01, "load": 2.5},
         "phase": "ready",

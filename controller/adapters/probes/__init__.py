@@ -10,8 +10,6 @@ them a second a client library is too slow by half, so the few lines of HTTP tha
 from __future__ import annotations
 
 import asyncio
-import json
-import math
 import os
 import random
 import re
@@ -20,14 +18,13 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 
-from controller.core.model import LauncherPhase, ProbeHistory, ProbeTarget, ReplicaId
+from controller.adapters.probes.answer import read_answer as read_answer
+from controller.core.model import ProbeHistory, ProbeTarget, ReplicaId
 from controller.ports import Clock
 
 _MAX_ANSWER = 64 * 1024
 _STATUS = "/status"
-_STAGES = ("fetch", "load", "warm", "first_token")
 _STOP_TIMEOUT_S = 5.0
 _GATHER_S = 0.01
 _LATE_S = 0.05  # a loop that is later than this was kept from running: that is no fault of a replica
@@ -234,69 +231,3 @@ def _read_http(said: bytes, at_end: bool, with_body: bool) -> tuple[int, bytes] 
     announced = _LENGTH.search(head + b"\r\n")
     whole = not with_body or (announced is not None and len(body) >= int(announced[1]))
     return (int(status[1]), body) if whole or at_end else None
-
-
-def read_answer(status: int, body: bytes, path: str, at: datetime) -> ProbeHistory:
-    """One answer -> one result with `in_a_row` 1. Whatever is not what a launcher says is a failure with its why."""
-    if status != 200:
-        return ProbeHistory(at, False, 1, f"answered {status}")
-    if path != _STATUS:
-        return ProbeHistory(at, True, 1)
-    try:
-        return _read_status(json.loads(body), at)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return ProbeHistory(at, False, 1, "the launcher's status is not what it should be")
-
-
-def _read_status(said: dict[str, object], at: datetime) -> ProbeHistory:
-    """Raises ValueError, KeyError, TypeError, AttributeError or RecursionError where it is none."""
-    phase = LauncherPhase(str(said["phase"]))
-    answering = said["answering"] is True
-    # JSON may hold half a character, which neither a log nor a database takes.
-    detail = str(said.get("detail") or "")[:500].encode("utf-8", "replace").decode()
-    ok = phase is LauncherPhase.READY and answering
-    if not detail and not ok:
-        detail = "the engine does not answer" if phase is LauncherPhase.READY else f"the launcher is {phase.value}"
-    return ProbeHistory(
-        at,
-        ok,
-        1,
-        detail,
-        phase,
-        _count(said.get("in_flight")),
-        _count(said.get("waiting")),
-        _time(said.get("last_token_at")),
-        _time(said.get("began_at")),
-        _stages(said.get("stages")),
-    )
-
-
-def _time(value: object) -> datetime | None:
-    """Aware, in UTC where it does not say."""
-    if not isinstance(value, str):
-        return None
-    found = datetime.fromisoformat(value)
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-
-
-def _stages(value: object) -> tuple[tuple[str, float], ...]:
-    """Those that we know, in their order."""
-    if value is None:
-        return ()
-    if not isinstance(value, dict):
-        raise TypeError(f"{value!r} is no table of stages")
-    return tuple((name, _seconds(value[name])) for name in _STAGES if value.get(name) is not None)
-
-
-def _seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise ValueError(f"{value!r} is no number of seconds")
-    return float(value)
-
-
-def _count(value: object) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{value!r} is no count")
-    return value
