@@ -153,6 +153,23 @@ def explain(
         found.print()
 
 
+@app.command("last-words")
+def last_words(
+    pool: Annotated[str | None, typer.Option(help="Only of this pool.")] = None,
+    limit: Annotated[int, typer.Option(help="Of how many replicas.", min=1, max=200)] = 3,
+    state_dir: StateDir = _STATE_DIR,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print what the replicas that failed wrote last."""
+    from controller.stack.last_words import look
+
+    found = look(state_dir, pool, limit)
+    if as_json:
+        typer.echo(json.dumps(found.as_json(), indent=2))
+    else:
+        found.print()
+
+
 Subject = Annotated[str, typer.Argument(help="A name, or replica/NAME, pool/NAME, node/NAME where that is not clear.")]
 Why = Annotated[str, typer.Option(help="For the ledger.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from controller.stack.api_client import Row, Seen
 
+_ALARMS = ("FuseBlown", "CrashLoopQuarantine", "PanicThreshold", "RolledBack", "NoNode")
 _COLUMNS = ("replica", "state", "phase", "cold start", "in flight", "waiting", "routed", "why")
 _NUMBERS = ("cold start", "in flight", "waiting")
 _COLOURS = {
@@ -39,10 +40,16 @@ def table(seen: Seen, now: datetime) -> Table:
 
 
 def headline(seen: Seen) -> str:
-    """POOL: 3 of 3 ready; ..."""
+    """POOL: 3 of 3 ready; ..., and below it a line for each thing that keeps a pool from healing."""
     if not seen.pools:
         return "the controller has not looked yet"
-    return "; ".join(f"{pool['pool']}: {pool['ready']} of {pool['desired']} ready" for pool in seen.pools)
+    counts = "; ".join(f"{pool['pool']}: {pool['ready']} of {pool['desired']} ready" for pool in seen.pools)
+    return "\n".join([counts, *(line for pool in seen.pools for line in _warnings(pool))])
+
+
+def _warnings(pool: Row) -> Sequence[str]:
+    told = [reason["text"] for reason in pool.get("reasons", ()) if reason["code"] in _ALARMS]
+    return [f"{pool['pool']}: {text}" for text in told]
 
 
 def replica_cells(row: Row, now: datetime) -> tuple[str, ...]:

@@ -94,3 +94,9 @@ def test_ready_means_every_pool_gets_requests_at_its_floor(
     pools: tuple[dict[str, Any], ...], routed: tuple[bool, ...], ready: bool
 ) -> None:
     assert Seen(pools, tuple(row(pool="small", routed=flag) for flag in routed)).ready() is ready
+
+
+def test_what_keeps_a_pool_from_healing_stands_below_the_counts() -> None:
+    reasons = [{"code": "AtFloor", "text": "the floor is 3"}, {"code": "FuseBlown", "text": "healing stops"}]
+
+    assert view.headline(Seen(({**POOL, "reasons": reasons},))) == "small: 1 of 3 ready\nsmall: healing stops"
