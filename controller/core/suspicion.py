@@ -5,10 +5,10 @@ Neither number means anything by itself: where all replicas fail, or all are slo
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from statistics import median
 
 from controller.core.model import SERVING, UNKNOWN, Known, PoolReadings, Replica, ReplicaId, Signal
 from controller.core.policy import HealthPolicy, ScalingPolicy
@@ -42,31 +42,39 @@ def slowness(
         made = fresh(readings.tokens.get(name, UNKNOWN), now, scaling.max_reading_age)
         if item.memory is not None and probe is not None and probe.in_flight and made.known is not Known.UNKNOWN:
             speeds[name] = made.value, made.value / probe.in_flight
-    return [_with_speed(item, speeds, health, now) for item in mine]
+    ordered = [sorted(speed[measure] for speed in speeds.values()) for measure in (0, 1)]
+    return [_with_speed(item, _share(speeds.get(item.container.replica), ordered), health, now) for item in mine]
 
 
-def _with_speed(
-    item: Replica, speeds: Mapping[ReplicaId, tuple[float, float]], health: HealthPolicy, now: datetime
-) -> Replica:
-    known, name = item.memory, item.container.replica
+def _with_speed(item: Replica, share: float, health: HealthPolicy, now: datetime) -> Replica:
+    known = item.memory
     if known is None or known.busy is None:
         return item
-    share = _share(speeds.get(name), [speed for other, speed in speeds.items() if other != name])
     since = (known.busy.slow_since or now) if share < health.suspect_speed else None
     if since == known.busy.slow_since:
         return item
     return replace(item, memory=replace(known, busy=replace(known.busy, slow_since=since, speed=share)))
 
 
-def _share(mine: tuple[float, float] | None, peers: Sequence[tuple[float, float]]) -> float:
+def _share(mine: tuple[float, float] | None, ordered: Sequence[Sequence[float]]) -> float:
     """Of what its peers make: in all, or for each request if that is more, since a full one is slow for each.
 
     One that makes none may be at a long prompt; whether it is dead is a question of the stall time-out.
     """
-    if mine is None or not peers or mine[0] <= 0:
+    if mine is None or len(ordered[0]) < 2 or mine[0] <= 0:
         return 1.0
-    usual = [median(speed[measure] for speed in peers) for measure in (0, 1)]
+    usual = [_median_without(own, all_of) for own, all_of in zip(mine, ordered, strict=True)]
     return max(own / other if other > 0 else 1.0 for own, other in zip(mine, usual, strict=True))
+
+
+def _median_without(own: float, ordered: Sequence[float]) -> float:
+    """The median of the others; `ordered` has `own` in it."""
+    place, count = bisect_left(ordered, own), len(ordered) - 1
+
+    def other(index: int) -> float:
+        return ordered[index if index < place else index + 1]
+
+    return other(count // 2) if count % 2 else (other(count // 2 - 1) + other(count // 2)) / 2
 
 
 def _slow(serving: Sequence[Replica], health: HealthPolicy, now: datetime) -> dict[ReplicaId, Reason]:
@@ -91,9 +99,9 @@ def _failing(
         is not Known.UNKNOWN
     }
     found: dict[ReplicaId, Reason] = {}
+    peers, total = len(known) - 1, sum(known.values())
     for name, value in known.items():
-        peers = [other for peer, other in known.items() if peer != name]
-        usual = sum(peers) / len(peers) if peers else value
+        usual = max(total - value, 0.0) / peers if peers else value
         if peers and value > health.suspect_errors and value > STANDS_OUT * usual:
             share, theirs = amount(Signal.ERRORS, value), amount(Signal.ERRORS, usual)
             text = f"{share} of the requests that it was sent failed, {theirs} of its peers'"

@@ -89,7 +89,8 @@ class Observer:
         every = (*listing.containers, *_unseen(listing, memory, applied))
         containers = _oldest(every)
         targets = [target for container in containers if (target := self._target(container))]
-        duplicates = tuple(container for container in every if container not in containers)
+        kept = {id(container) for container in containers}
+        duplicates = tuple(container for container in every if id(container) not in kept)
         return Sighting(containers, self._parts.prober.probe(targets), nodes, duplicates)
 
     def _target(self, container: Container) -> ProbeTarget | None:

@@ -13,9 +13,12 @@ _DEFAULT, _ROLLOUT = HealthPolicy(), RolloutPolicy()
 
 
 class BudgetSettings(Section):
-    """How many failed replicas may be replaced within a window; one more blows the pool's fuse."""
+    """How many failed replicas may be replaced within a window; one more blows the pool's fuse.
 
-    actions: int = Field(default=_DEFAULT.budget_actions, ge=1, le=10_000)
+    None: twice the ceiling, but 12 at least, so that the loss of a whole host is within it.
+    """
+
+    actions: int | None = Field(default=None, ge=1, le=10_000)
     per: Duration = _DEFAULT.budget_window
 
 
@@ -35,8 +38,8 @@ class HealthSettings(Section):
     budget: BudgetSettings = BudgetSettings()
     quarantine_after: int = Field(default=_DEFAULT.quarantine_after, ge=1, le=1000)
 
-    def policy(self, node_grace: timedelta) -> HealthPolicy:
-        """As the core has it; `node_grace` is one for the whole installation."""
+    def policy(self, node_grace: timedelta, ceiling: int) -> HealthPolicy:
+        """As the core has it; `node_grace` is one for the whole installation, `ceiling` the pool's."""
         return HealthPolicy(
             failures=self.failures,
             passes=self.passes,
@@ -48,7 +51,7 @@ class HealthSettings(Section):
             panic_threshold=self.panic_threshold,
             suspect_errors=self.suspect_errors,
             suspect_speed=self.suspect_speed,
-            budget_actions=self.budget.actions,
+            budget_actions=self.budget.actions or max(_DEFAULT.budget_actions, 2 * ceiling),
             budget_window=self.budget.per,
             quarantine_after=self.quarantine_after,
             node_grace=node_grace,

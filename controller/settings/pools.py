@@ -72,7 +72,7 @@ class PoolSettings(Section):
             pool=PoolName(self.name),
             model=self.model,
             scaling=self.scaling.policy(self.replicas, gpu_memory, scrape_interval),
-            health=self.health.policy(node_grace),
+            health=self.health.policy(node_grace, self.replicas.ceiling),
             mode=Mode(self.mode),
             shadow=self.shadow.policy(self.replicas, gpu_memory, scrape_interval) if self.shadow else None,
             rollout=self.rollout.policy(),

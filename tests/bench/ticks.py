@@ -9,8 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from controller.adapters.database import FileLease, FileLock, SqlStore
-from controller.core.model import PoolName, ReplicaId
+from controller.core.model import NodeName, PoolName, ReplicaId
 from controller.core.policy import PoolPolicy, ScalingPolicy
+from controller.reconcile.fleet import Fleet
 from controller.reconcile.parts import Parts
 from controller.reconcile.tick import Ticker
 from tests.fakes.clock import FakeClock
@@ -36,7 +37,7 @@ def _measure(replicas: int, folder: Path) -> dict[str, float]:
     pool = PoolName("llama")
     parts = Parts(
         clock=clock,
-        runtime=runtime,
+        fleet=Fleet({NodeName("local"): runtime}, clock),
         prober=FakeProber(runtime),
         metrics=metrics,
         gateway=FakeGateway(clock),

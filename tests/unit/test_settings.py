@@ -416,6 +416,13 @@ def test_the_files_defaults_of_health_and_rollout_are_the_cores() -> None:
     assert (policy.health, policy.rollout, policy.spec_hash) == (HealthPolicy(), RolloutPolicy(), "")
 
 
+@pytest.mark.parametrize(("ceiling", "actions"), [(6, 12), (4, 12), (20, 40)])
+def test_the_loss_of_a_whole_host_is_within_the_budget(ceiling: int, actions: int) -> None:
+    (policy,) = parse(POOL + f"    replicas: {{ceiling: {ceiling}}}\n", "c.yaml").policies()
+
+    assert policy.health.budget_actions == actions
+
+
 def test_each_pool_gets_the_hash_of_its_own_spec() -> None:
     other = POOL.removeprefix("pools:\n").replace("small", "other")
     settings = parse(POOL + other, "c.yaml")
