@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test check fmt bench bench-failover mutants lock
+.PHONY: help up down status test check fmt bench bench-failover soak mutants lock
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | sort | awk -F '\t' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -41,6 +41,10 @@ bench: ## measure, print a table and write docs/benchmarks.md
 bench-failover: ## the same faults against Stoker, plain nginx and a Swarm service (root); ARGS="--trials 1 --json FILE"
 	@PYTHON=$(PYTHON) deploy/install.sh test
 	@$(BIN)/python -m tests.bench.failover $(ARGS)
+
+soak: ## a stack of its own under load, something broken every few seconds, and what must hold (root); ARGS="--minutes 10 --seed 7"
+	@PYTHON=$(PYTHON) deploy/install.sh test
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 mutants: ## plant faults in the core, one at a time, and list those that no test notices
 	@PYTHON=$(PYTHON) deploy/install.sh test

@@ -34,6 +34,7 @@ __all__ = ["DockerNode", "DockerRuntime", "DockerTls", "inner_ports"]
 _LIST_TIMEOUT_S, _CHANGE_TIMEOUT_S, _ASIDE_TIMEOUT_S = 5, 10, 2
 _NO_TIME_LEFT_S = 3.0  # a list that took longer asks nothing else
 _OLDEST = "1.24"  # that the library speaks; which version an engine speaks any of them may ask
+_POOLS = 4  # connections are made in milliseconds, and each that is kept is an open file
 _EVENTS = ["start", "die", "destroy", "pause", "unpause", "oom"]
 
 
@@ -243,7 +244,10 @@ class _Client:
         return kept
 
     def _speaking(self, version: str) -> docker.APIClient:
-        made = docker.APIClient(self._node.url, version=version, timeout=self._timeout_s, tls=_tls(self._node.tls))
+        # The library keeps a connection for each path that was asked last, 25 of them unless told otherwise.
+        made = docker.APIClient(
+            self._node.url, version=version, timeout=self._timeout_s, tls=_tls(self._node.tls), num_pools=_POOLS
+        )
         made.trust_env = False  # REQUESTS_CA_BUNDLE would take the place of the node's own authority
         return made
 

@@ -28,8 +28,8 @@ from controller.settings import GatewaySettings, PortSettings
 RETRY_AFTER_S = 5
 MAX_WORKERS = 4  # one keeps pace with thousands of requests per second; more only take memory from the engines
 MAX_CONNECTIONS = 8192  # per worker; a request takes four
-HOLDS = 3  # times that a stream is begun anew because its replica died before the first byte
 TRIES = 5  # outlives the loss of four replicas at once, and a request that crashes engines crashes no more than five
+HOLDS = 5  # the same for one whose replica dies between the head and the first byte
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
