@@ -45,6 +45,7 @@ bench-failover: ## the same faults against Stoker, plain nginx and a Swarm servi
 soak: ## a stack of its own under load, something broken every few seconds, and what must hold (root); ARGS="--minutes 10 --seed 7"
 	@PYTHON=$(PYTHON) deploy/install.sh test
 	@$(BIN)/python -m tests.soak $(ARGS)
+	$(BIN)/pytest -m slow
 
 mutants: ## plant faults in the core, one at a time, and list those that no test notices
 	@PYTHON=$(PYTHON) deploy/install.sh test

@@ -38,6 +38,7 @@ class Engine:
     namespace: str
     cable: str  # our end of it
     tls: DockerTls
+    live_restore: bool = True
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -67,7 +68,10 @@ class Engines:
                         pass
 
     def stop(self, number: int) -> None:
-        """End its dockerd as a shutdown does. Its containers go on, and ports that they publish are reached no more."""
+        """End its dockerd as a shutdown does.
+
+        With live-restore its containers go on, and ports that they publish are reached no more; else they end, too.
+        """
         process = self.each[number].process
         if process is not None:
             process.send_signal(signal.SIGCONT)
@@ -96,8 +100,8 @@ class Engines:
 
 
 @contextlib.contextmanager
-def engines(count: int) -> Iterator[Engines]:
-    """So many engines, which answer. Needs root. Nothing of them is left afterwards."""
+def engines(count: int, *, forgetful: frozenset[int] = frozenset()) -> Iterator[Engines]:
+    """So many engines, which answer; the `forgetful` ones have no live-restore. Needs root. Leaves nothing."""
     made = Engines(Path(tempfile.mkdtemp(prefix="se-")))  # short: a socket's path has 108 bytes
     bridge, net = f"se{os.getpid()}", f"10.{200 + os.getpid() % 50}.{os.getpid() // 50 % 250}"
     try:
@@ -109,6 +113,7 @@ def engines(count: int) -> Iterator[Engines]:
             folder.mkdir()
             name = f"{bridge}n{number}"
             engine = Engine(NodeName(f"node-{number}"), address, folder, name, f"{bridge}v{number}", tls)
+            engine.live_restore = number not in forgetful
             made.each.append(engine)
             _cable(engine, bridge, f"{net}.1")
             engine.process = _dockerd(engine)
@@ -150,7 +155,8 @@ def _dockerd(engine: Engine) -> subprocess.Popen[bytes]:
         *("--tlscacert", str(tls.ca), "--tlscert", str(folder.parent / "engine.pem")),
         *("--tlskey", str(folder.parent / "engine-key.pem")),
         *("--data-root", str(folder / "data"), "--exec-root", str(folder / "run"), "--pidfile", str(folder / "pid")),
-        *("--config-file", str(folder / "daemon.json"), "--bip", "172.30.0.1/24", "--live-restore"),
+        *("--config-file", str(folder / "daemon.json"), "--bip", "172.30.0.1/24"),
+        *(("--live-restore",) if engine.live_restore else ()),
     ]
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)

@@ -76,27 +76,35 @@ def choose_victim(candidates: Sequence[tuple[Replica, ReplicaMemory]], spec: str
     """The replica to drain, and why it rather than the others.
 
     One of another spec than the wanted one goes first, then one that serves nobody (it still starts, or is suspect and
-    has left nginx), then the one with the least in flight, then the youngest, whose cache is the coldest. An unknown
-    count stands for many. `candidates` must not be empty.
+    has left nginx). Of several nodes then the youngest on the one with the most, so that one that was lost and is back
+    keeps its share. Of one node the one with the least in flight, then the youngest, whose cache is the coldest. An
+    unknown count stands for many. `candidates` must not be empty.
     """
+    crowds = Counter(memory.node for _, memory in candidates)
 
-    def cost(item: tuple[Replica, ReplicaMemory]) -> tuple[bool, bool, float, float]:
+    def cost(item: tuple[Replica, ReplicaMemory]) -> tuple[bool, bool, int, float, float]:
         replica, memory = item
         outdated = bool(spec) and memory.spec_hash != spec
         idle = memory.state is ReplicaState.STARTING or _ejected(memory)
-        return not outdated, not idle, in_flight(replica), -memory.created_at.timestamp()
+        held, age = in_flight(replica), -memory.created_at.timestamp()
+        last = (held, age) if len(crowds) == 1 else (age, held)
+        return not outdated, not idle, -crowds[memory.node], *last
 
     replica, memory = min(candidates, key=cost)
+    return memory, _because(replica, memory, spec, crowds)
+
+
+def _because(replica: Replica, memory: ReplicaMemory, spec: str, crowds: Counter[NodeName]) -> str:
     if spec and memory.spec_hash != spec:
-        return memory, "its spec is not the wanted one"
+        return "its spec is not the wanted one"
     if memory.state is ReplicaState.STARTING:
-        return memory, "it still starts and serves nobody"
+        return "it still starts and serves nobody"
     if _ejected(memory):
-        return memory, "it is suspect and gets no requests"
+        return "it is suspect and gets no requests"
+    if len(crowds) > 1:
+        return f"{memory.node} has {crowds[memory.node]} of them, and it is the youngest there"
     held = in_flight(replica)
-    if held == float("inf"):
-        return memory, "nobody's count is known and it is the youngest"
-    return memory, f"it has {held:g} in flight"
+    return "nobody's count is known and it is the youngest" if held == float("inf") else f"it has {held:g} in flight"
 
 
 def _ejected(memory: ReplicaMemory) -> bool:

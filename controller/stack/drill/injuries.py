@@ -81,7 +81,7 @@ class Wedge(Injury):
         self._thread = (0, 0)  # process and thread
 
     def prepare(self, victim: str) -> None:
-        seen = [process for pid in self.ground.replicas.pids(victim) if (process := _here(pid, victim)) is not None]
+        seen = [process for pid in self.ground.replicas.pids(victim) if (process := here(pid, victim)) is not None]
         if not seen:
             raise NotHere(f"the processes of {victim} cannot be seen from here; run the drill on the engine's machine")
         engine = max(seen, key=lambda process: process.cpu_times().user)
@@ -144,7 +144,7 @@ class ExitOnStart(Injury):
                     return
 
 
-def _here(pid: int, replica: str) -> psutil.Process | None:
+def here(pid: int, replica: str) -> psutil.Process | None:
     """The process, where it is the replica's: an engine on another machine has other processes with these numbers."""
     try:
         process = psutil.Process(pid)

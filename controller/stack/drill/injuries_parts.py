@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import resource
 import signal
+import socket
+import struct
 import time
+from contextlib import suppress
 
 import psutil
 
 from controller.adapters.docker_image import ping
+from controller.stack.drill.engines import Engines
+from controller.stack.drill.injuries import here
 from controller.stack.drill.injury import Ground, Injury, NotHere
 from controller.stack.drill.promise import FULL_DISK_S, HIDDEN_S
 from controller.stack.engine import own_host
@@ -16,6 +21,7 @@ from controller.stack.supervisor import Supervisor
 from controller.stack.trouble import Trouble
 
 _PING_S = 1.0
+_PEER = struct.Struct("3i")  # struct ucred: process, user, group
 
 
 class HideMetrics(Injury):
@@ -98,12 +104,82 @@ class DiskFull(Injury):
 
 
 class LostNode(Injury):
-    """The engine of another node and its replicas stand still."""
+    """The engine of one node and the pool's replicas on it stand still, as those of a machine that was switched off."""
+
+    def __init__(self, ground: Ground) -> None:
+        super().__init__(ground)
+        self._with: tuple[str, ...] = ()
+        self._parts: list[psutil.Process] = []  # of the node, its engine first
+        self._stopped: list[psutil.Process] = []
 
     def require(self) -> None:
         if self.ground.nodes < 2:
             raise NotHere("there is one node; it needs a second one to take over")
-        raise NotHere("this version cannot take a node away")
+        nodes = self._nodes()
+        for host in nodes:
+            dockerd_at(host)
+        self.hits = max(map(len, nodes.values()), default=1)
+
+    def prepare(self, victim: str) -> None:
+        host, names = next(
+            ((host, names) for host, names in self._nodes().items() if victim in names), ("", frozenset())
+        )
+        if not host:
+            raise Trouble(f"{victim} is on no engine that answers; `stoker status` says why")
+        self._with = tuple(sorted(names - {victim}))
+        self._parts = [dockerd_at(host), *(part for name in sorted(names) for part in self._processes(name))]
+
+    def inflict(self, victim: str) -> None:
+        for part in self._parts:
+            self._stopped.append(part)
+            with suppress(psutil.NoSuchProcess):  # it ended by itself, and is as still as can be
+                part.suspend()
+
+    def more_victims(self) -> tuple[str, ...]:
+        return self._with
+
+    def undo(self) -> None:
+        while self._stopped:
+            with suppress(psutil.NoSuchProcess):
+                self._stopped.pop().resume()
+
+    def _nodes(self) -> dict[str, frozenset[str]]:
+        replicas = self.ground.replicas
+        if not isinstance(replicas, Engines):
+            raise NotHere("replicas are local processes, and those are on one node")
+        return replicas.by_host()
+
+    def _processes(self, replica: str) -> list[psutil.Process]:
+        found = [part for pid in self.ground.replicas.pids(replica) if (part := here(pid, replica)) is not None]
+        if not found:
+            raise NotHere(f"the processes of {replica} cannot be seen from here; run the drill on the engine's machine")
+        return found
+
+
+def dockerd_at(host: str) -> psutil.Process:
+    """The engine that listens there, a process of this machine.
+
+    Raises:
+        NotHere: it is none, or is not known as one.
+    """
+    path = host.removeprefix("unix://")
+    if path == host:
+        raise NotHere(
+            f"the engine at {host} is another machine's as far as this one knows; to lose a node on purpose its engine "
+            "must be named by a socket, docker: unix:///..."
+        )
+    try:
+        with socket.socket(socket.AF_UNIX) as asked:
+            asked.settimeout(_PING_S)
+            asked.connect(path)
+            pid, _, _ = _PEER.unpack(asked.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        process = psutil.Process(pid or -1)  # 0: one that this machine has no number for
+        name = process.name()
+    except (OSError, ValueError, psutil.NoSuchProcess) as error:
+        raise NotHere(f"the engine at {host} cannot be found among this machine's processes") from error
+    if name != "dockerd":
+        raise NotHere(f"{name} listens at {host} for the engine, so that nobody knows which process is the engine")
+    return process
 
 
 def program(supervisor: Supervisor, name: str) -> psutil.Process:

@@ -74,11 +74,11 @@ class Ground:
 class Injury:
     """One fault, done once. All methods are called by one and the same thread.
 
-    `hits` is how many replicas it takes. `takes_time`: the fault has come when `inflict` returns, else when it is
-    called. `temporary`: it has an end of its own, and is undone then.
+    `hits` is how many replicas it takes at most, known once `require` returned. `takes_time`: the fault has come when
+    `inflict` returns, else when it is called. `temporary`: it has an end of its own, and is undone then.
     """
 
-    hits: ClassVar[int] = 1
+    hits: int = 1
     takes_time: ClassVar[bool] = False
     temporary: ClassVar[bool] = False
 

@@ -14,6 +14,7 @@ FULL_DISK_S = 15.0  # the controller can write nothing for so long
 
 _EVENT_S = 2.0  # an engine tells of a death at once, processes are looked at twice a second; then one tick
 _TICK_S = 3.0  # a probe that is on its way, one tick, and a machine that is busy
+_LIST_S = 5.0  # the first tick in which an engine is silent waits for it so long
 _RENDER_S = 1.0  # nginx's configuration is written, tested and loaded
 
 
@@ -97,10 +98,14 @@ def _times(fault: Fault, pace: Pace) -> Iterator[Promise]:
             yield replace(
                 whole, limit=whole.limit + pace.backoff_s, why="a cold start, and the pause after a failed one"
             )
-        case Fault.FREEZE | Fault.LOST_NODE:
+        case Fault.FREEZE:
             asked = pace.failures * pace.probe_s + _TICK_S
             yield from _within(asked, pace.reload_s, f"{pace.failures} probes in a row, each {pace.probe_s:g} s")
             yield whole
+        case Fault.LOST_NODE:
+            asked = pace.failures * pace.probe_s + _LIST_S + _TICK_S
+            yield from _within(asked, pace.reload_s, "the list of an engine that says nothing, beside the probes")
+            yield replace(whole, limit=whole.limit + asked, why="a cold start elsewhere once that was noticed")
         case Fault.WEDGE:
             yield from _within(pace.stall_s + _TICK_S, pace.reload_s, "health.stall_timeout: work, and no token")
             yield replace(whole, limit=whole.limit + pace.stall_s, why="a cold start after the stall was noticed")

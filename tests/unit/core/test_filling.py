@@ -124,7 +124,7 @@ CASES = [
     Case("what is lost does not count", [READY] * 3, ["+llama-9@a"], nodes="abl"),
     Case("what is silent does", [READY] * 3, [], nodes="abs"),
     Case("nor is the lost one too many", [READY] * 4, [], nodes="ablb"),
-    Case("too many: not one that is out of reach", [READY] * 4, ["-llama-2"], nodes="sabb", busy=[4]),
+    Case("too many: not one that is out of reach", [READY] * 4, ["-llama-3"], nodes="sabb", busy=[4]),
     Case("all that could go are out of reach", [READY] * 4, [], 3, nodes="ssss"),
     Case("one that drains on a lost node", [READY] * 4 + [DRAINS], ["-llama-1"], nodes="aabbl"),
     Case("one that drains on a silent node", [READY] * 4 + [DRAINS], [], nodes="aabbs"),

@@ -130,3 +130,15 @@ def test_a_suspect_that_left_nginx_goes_before_one_that_serves() -> None:
 
     victim, because = choose_victim(candidates)
     assert (victim.replica, because) == ("llama-2", "it is suspect and gets no requests")
+
+
+def test_of_several_nodes_the_youngest_on_the_fullest_goes() -> None:
+    """The one on `a` is back from a loss, the youngest of all, and has nothing to do yet."""
+    ages = [("llama-1", "a", 10.0, 0), ("llama-2", "b", 30.0, 0), ("llama-3", "b", 20.0, 5)]
+    candidates = []
+    for name, place, age_s, in_flight in ages:
+        known = memory(name, S.READY, node=NodeName(place), created_at=START - timedelta(seconds=age_s))
+        candidates.append((replica(name, S.READY, probe(True, in_flight=in_flight)), known))
+
+    victim, because = choose_victim(candidates)
+    assert (victim.replica, because) == ("llama-3", "b has 2 of them, and it is the youngest there")

@@ -92,3 +92,12 @@ def test_all_are_seen_but_those_of_a_silent_engine() -> None:
 def test_one_that_runs_nowhere() -> None:
     with pytest.raises(FaultRefused, match="no container of small-9 runs"):
         Engines([Engine("small-1"), Engine()], "small").kill("small-9")
+
+
+def test_which_are_on_which_engine() -> None:
+    first, second, third = Engine("small-1"), Engine("small-2", "small-3"), Engine()
+    all_of_them = Engines([first, second, third], "small", ["unix:///1", "unix:///2", "unix:///3"])
+
+    assert all_of_them.by_host() == {"unix:///1": {"small-1"}, "unix:///2": {"small-2", "small-3"}}
+    first.silent = True
+    assert all_of_them.by_host() == {"unix:///2": {"small-2", "small-3"}}

@@ -30,7 +30,7 @@ LIMITS = [
     (Fault.KILL, (2, 5, 300), (2, 7, 900)),
     (Fault.OOM, (2, 5, 300), (2, 7, 900)),
     (Fault.FREEZE, (6, 8, 300), (18, 22, 900)),
-    (Fault.LOST_NODE, (6, 8, 300), (18, 22, 900)),
+    (Fault.LOST_NODE, (11, 13, 311), (23, 27, 923)),
     (Fault.WEDGE, (33, 35, 330), (63, 67, 960)),
     (Fault.SLOW, (None, None, 300), (None, None, 900)),
     (Fault.EXIT_ON_START, (2, 5, 310), (2, 7, 920)),
