@@ -101,11 +101,20 @@ def own_host(layout: Layout) -> str:
     return f"unix://{layout.engine / 'docker.sock'}"
 
 
+# A killed dockerd leaves its pidfile, and the next one refuses to start where that pid is in use again. Its containerd
+# goes on for a while, too: the next one would take it for a living one, and wait in vain for a socket that is gone.
+# What runs the containers is a process for each of them, which nobody here ends.
+_FRESH = (
+    'old=$(cat "$0/run/containerd/containerd.pid" 2>/dev/null); '
+    'if grep -qsF "$0" "/proc/$old/cmdline"; then kill -9 "$old"; fi; '
+    'rm -f "$0/docker.pid" "$0/run/containerd/containerd.pid"; exec "$@"'
+)
+
+
 def own_program(layout: Layout, extra: Sequence[str] = ()) -> Program:
     """The dockerd of our own. Its containers outlive it (--live-restore), as those of the system's should."""
     folder = layout.engine
-    # A killed dockerd leaves its pidfile, and the next one refuses to start where that pid is in use again.
-    fresh = ("/bin/sh", "-c", 'rm -f "$0" && exec "$@"', str(folder / "docker.pid"))
+    fresh = ("/bin/sh", "-c", _FRESH, str(folder))
     command = (
         *fresh,
         shutil.which("dockerd") or "/usr/sbin/dockerd",

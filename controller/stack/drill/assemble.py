@@ -12,10 +12,11 @@ from controller.stack.drill.facts import Happened, Look, Request
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One time on both clocks: `at_s` is monotonic."""
+    """One time on both clocks: `at_s` is monotonic. `took_s` went by until what was begun had come."""
 
     at: datetime
     at_s: float
+    took_s: float = 0.0
 
 
 def events_after(

@@ -108,4 +108,5 @@ class Recording:
     events: Sequence[Happened] = ()
     requests: Sequence[Request] = ()
     retried: int | None = None
+    took_s: float = 0.0  # that the fault took to come
     over_s: float | None = None  # what was done was undone then, where the fault itself has an end

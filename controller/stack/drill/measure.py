@@ -157,7 +157,7 @@ def _cut_elsewhere(request: Request, recording: Recording, out_s: float | None) 
     """
     if request.ending is not Ending.CUT:
         return False
-    if not recording.victims or request.ended_s < 0:
+    if not recording.victims or request.ended_s < -recording.took_s:
         return True
     return out_s is not None and request.sent_s > out_s + _RELOADED_S
 

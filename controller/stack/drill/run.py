@@ -112,6 +112,7 @@ class _Course:
             requests=requests,
             retried=None if retries is None or now is None else max(now - retries, 0),
             over_s=self._over_s,
+            took_s=moment.took_s,
         )
 
     def _choose(self) -> tuple[str, Before]:
@@ -137,7 +138,8 @@ class _Course:
             self._injury.inflict(victim)
         except FaultRefused as error:
             raise Trouble(f"the fault could not be done: {error}") from error
-        return Moment(datetime.now(UTC), time.monotonic()) if self._injury.takes_time else before
+        now_s = time.monotonic()
+        return Moment(datetime.now(UTC), now_s, now_s - before.at_s) if self._injury.takes_time else before
 
     def _wait(self, victims: tuple[str, ...], before: Before, began_s: float, patience_s: float) -> None:
         """Until a little after all is whole, at most for so long. A temporary fault is undone at its end."""

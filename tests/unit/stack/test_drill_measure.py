@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from controller.stack.drill.facts import Before, Ending, Fault, Happened, Recording
@@ -126,3 +128,10 @@ def test_the_routes_that_a_reload_tells(event: Happened, want: set[str] | None) 
 @pytest.mark.parametrize(("values", "want"), [([], None), ([3.0], 3.0), (list(range(1, 101)), 95), ([2.0, 1.0], 2.0)])
 def test_p95(values: list[float], want: float | None) -> None:
     assert p95(values) == want
+
+
+@pytest.mark.parametrize(("took_s", "elsewhere"), [(0.0, 1), (0.5, 1), (2.0, 0)])
+def test_a_stream_that_broke_while_the_fault_was_coming_was_the_victims(took_s: float, elsewhere: int) -> None:
+    broken = replace(request(-3.0, Ending.CUT), ended_s=-1.0)
+
+    assert measure(changed(requests=(broken,), took_s=took_s)).cut_elsewhere == elsewhere
