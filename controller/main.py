@@ -76,8 +76,11 @@ class Candidate:
         while not self._stopping.is_set():
             try:
                 self._lead(claim(self._place))
-            except (LostLease, TransientError) as error:
+            except LostLease as error:
                 self._say(f"stands by; {error}".partition(_FOR)[0])
+                self._stopping.wait(_RETRY_S)
+            except TransientError as error:
+                self._say(f"cannot tell who leads; {error}")
                 self._stopping.wait(_RETRY_S)
             else:
                 return 0

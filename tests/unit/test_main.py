@@ -98,7 +98,7 @@ def test_where_nobody_leads_it_leads(world: World, told: Told) -> None:
     [
         (LostLease("a:8000 leads"), "stands by; a:8000 leads"),
         (LostLease("a:8000 leads and holds the lease for another 9.1 s"), "stands by; a:8000 leads"),
-        (DatabaseUnavailable("the database gives no answer"), "stands by; the database gives no answer"),
+        (DatabaseUnavailable("the database gives no answer"), "cannot tell who leads; the database gives no answer"),
     ],
 )
 def test_it_stands_by_until_it_can_lead(world: World, told: Told, trouble: Exception, words: str) -> None:
