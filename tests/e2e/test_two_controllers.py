@@ -15,7 +15,7 @@ from tests.e2e.test_failover import readyz
 from tests.postgres import PostgresServer
 from tests.waiting import wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.docker]
+pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.slow]
 HEAL_S, TAKEOVER_S = 90.0, 15.0
 INSTANCE = "5eca11ab1e00"
 MORE = """\
@@ -66,7 +66,7 @@ def test_a_killed_leader_is_followed_within_15_s_and_nothing_is_started_twice(
     folder, engine = work / "ha", docker.DockerClient(base_url=docker_host)
     folder.mkdir()
     with contextlib.closing(engine), up(folder / "a", secret, docker_host) as first:
-        names = wait_for(lambda: found if len(found := first.ready()) == 3 else None, HEAL_S, "three ready replicas")
+        wait_for(lambda: settled(first, engine), HEAL_S, "three ready replicas")
         with up(folder / "b", secret, docker_host) as second:
             port = second.port("controller")
             assert readyz(port).startswith("stands by")
@@ -75,7 +75,7 @@ def test_a_killed_leader_is_followed_within_15_s_and_nothing_is_started_twice(
             try:
                 leader.kill()
                 wait_for(lambda: readyz(port) == "ok", TAKEOVER_S, "the other to take over")
-                # Their state directories are not the same here, so that the checkpoint has another path: a rolling update.
+                # Their state directories differ here, and so do the paths of the checkpoint: a rolling update.
                 wait_for(lambda: settled(second, engine), HEAL_S, "its nginx to have three of its own")
                 with Load(second, 2) as load:
                     victim = second.ready()[0]
