@@ -18,12 +18,14 @@ from pathlib import Path
 
 import docker
 import psutil
+import pytest
 
 from controller.adapters.docker import DockerNode, DockerTls
 from controller.adapters.docker_image import ping
 from controller.core.model import NodeName
 from tests.waiting import wait_for
 
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="the kernel lets only root make a network namespace")
 _START_S, _STOP_S = 60.0, 30.0
 _PORT = 2376
 

@@ -5,7 +5,6 @@ Requests go on all the while: nginx and the replicas know nothing of it.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from controller.stack.differences import Difference, InForce, beyond_the_control
 from controller.stack.progress import Progress
 from controller.stack.replicas import running_on
 from controller.stack.restarts import Restarts
-from controller.stack.single import interruptible, undisturbed
+from controller.stack.single import interruptible, locked, undisturbed
 from controller.stack.standby import Says
 from controller.stack.supervisor import Supervisor
 from controller.stack.trouble import Trouble
@@ -76,14 +75,8 @@ def _only_one(layout: Layout) -> Iterator[None]:
     """One `stoker apply` at a time; `stoker up` in the foreground has the other lock for as long as it runs."""
     if not layout.root.is_dir():
         raise _nothing_runs(layout)
-    lock = os.open(layout.root / "apply.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with locked(layout.root / "apply.lock", f"another `stoker apply` uses the state directory {layout.root}"):
         yield
-    except BlockingIOError as error:
-        raise Trouble(f"another `stoker apply` uses the state directory {layout.root}") from error
-    finally:
-        os.close(lock)
 
 
 def _nothing_runs(layout: Layout) -> Trouble:

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from controller.installation import Layout
-from controller.settings import PoolSettings, Settings, load
+from controller.settings import load
 from controller.simulate.calibrate import Calibration, Effort, measure
 from controller.simulate.errors import SimulateError
 from controller.simulate.model_file import save_model
@@ -20,6 +20,7 @@ from controller.simulate.streaming import HttpClient, Server, first_model, serve
 from controller.stack import api_client, durations
 from controller.stack.api_client import Row
 from controller.stack.calibrate_options import CalibrateOptions
+from controller.stack.pool_choice import choose_pool
 from controller.stack.progress import Progress
 from controller.stack.trouble import Trouble
 from controller.stack.writing import outlet
@@ -93,7 +94,7 @@ def _replica(options: CalibrateOptions, effort: Effort, progress: Progress) -> _
     if not layout.config.exists():
         raise Trouble(f"nothing runs with the state directory {layout.root}; `stoker up` starts it, or give --url")
     settings = load(layout.config)
-    pool = _pool(settings, options)
+    pool = choose_pool(settings, options.pool)
     seen = api_client.look(settings)
     if seen is None:
         raise Trouble(f"the controller does not answer at {api_client.url(settings)}; is it running? Or give --url")
@@ -105,16 +106,6 @@ def _replica(options: CalibrateOptions, effort: Effort, progress: Progress) -> _
     short_words = min(_USUAL.short_words, long_words // 8)
     effort = replace(effort, slots=pool.engine.slots, short_words=short_words, long_words=long_words)
     return _Target(f"http://{row['address']}/v1", effort)
-
-
-def _pool(settings: Settings, options: CalibrateOptions) -> PoolSettings:
-    names = ", ".join(pool.name for pool in settings.pools)
-    if options.pool is None and len(settings.pools) > 1:
-        raise Trouble(f"the stack has several pools; choose one with --pool: {names}")
-    found = next((pool for pool in settings.pools if options.pool in (None, pool.name)), None)
-    if found is None:
-        raise Trouble(f"the stack has no pool {options.pool!r}; it has {names}")
-    return found
 
 
 def _idlest(rows: Iterable[Row], pool: str) -> Row:

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from controller.installation import Layout
@@ -24,14 +25,29 @@ def only_one(layout: Layout) -> Iterator[None]:
     """
     try:
         layout.root.mkdir(parents=True, exist_ok=True)
-        lock = os.open(layout.root / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise Trouble(f"the state directory {layout.root} cannot be used: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with locked(layout.root / "up.lock", f"another `stoker up` uses the state directory {layout.root}"):
         yield
-    except BlockingIOError as error:
-        raise Trouble(f"another `stoker up` uses the state directory {layout.root}") from error
+
+
+@contextmanager
+def locked(path: Path, busy: str) -> Iterator[None]:
+    """Hold the kernel's lock on a file for the length of the body; it lets go however we end.
+
+    Raises:
+        Trouble: another process holds it, with the sentence `busy`; or the file cannot be written.
+    """
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Trouble(f"the state directory {path.parent} cannot be used: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Trouble(busy) from error
+        yield
     finally:
         os.close(lock)
 

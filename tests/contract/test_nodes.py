@@ -19,7 +19,7 @@ from controller.core.errors import RuntimeUnavailable
 from controller.core.model import Container, NodeName, PoolName, ReplicaId
 from controller.ports import ReplicaSpec
 from controller.reconcile.fleet import Fleet, Listing
-from tests.engines import Engines, engines
+from tests.engines import NEEDS_ROOT, Engines, engines
 from tests.waiting import wait_for
 
 HERE, THERE = NodeName("node-0"), NodeName("node-1")
@@ -27,7 +27,7 @@ START_S = 60.0
 
 pytestmark = [
     pytest.mark.docker,
-    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
+    NEEDS_ROOT,
 ]
 
 

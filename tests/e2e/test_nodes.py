@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,13 +19,13 @@ from controller.installation import Layout
 from controller.stack.base_image import OFFICIAL_WITH_OPENMP, suite
 from tests.e2e.load import Load
 from tests.e2e.stack import Stack, environment, write_steady_config
-from tests.engines import Engine, Engines, engines
+from tests.engines import NEEDS_ROOT, Engine, Engines, engines
 from tests.waiting import wait_for
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.docker,
-    pytest.mark.skipif(os.getuid() != 0, reason="only root can start an engine in a network namespace"),
+    NEEDS_ROOT,
 ]
 HEAL_S = 90.0
 FORGETFUL = 1  # its containers end with its dockerd

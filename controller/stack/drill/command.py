@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -27,8 +25,9 @@ from controller.stack.drill.refusal import Pool
 from controller.stack.drill.result import Drill, Outcome
 from controller.stack.drill.run import Site, run
 from controller.stack.engine import own_host
+from controller.stack.pool_choice import choose_pool
 from controller.stack.progress import Progress
-from controller.stack.single import interruptible
+from controller.stack.single import interruptible, locked
 from controller.stack.supervisor import Supervisor
 from controller.stack.trouble import Trouble
 from controller.stack.writing import outlet
@@ -83,7 +82,7 @@ def drill(options: DrillOptions) -> Drilled:
     if not layout.config.exists() or not layout.installation.exists():
         raise Trouble(f"nothing runs with the state directory {layout.root}; `stoker up` starts it")
     settings, installation = load(layout.config), Installation.load(layout)
-    pool = _pool(settings, options)
+    pool = choose_pool(settings, options.pool)
     with ExitStack() as opened:
         opened.enter_context(alone(layout))
         chart = opened.enter_context(outlet(options.chart) if options.chart else nullcontext())
@@ -183,24 +182,9 @@ def _engine(node: NodeParts, instance: str) -> DockerFaults:
         raise Trouble(f"{error}; start the engine at {node.docker_host}") from error
 
 
-def _pool(settings: Settings, options: DrillOptions) -> PoolSettings:
-    names = ", ".join(pool.name for pool in settings.pools)
-    if options.pool is None and len(settings.pools) > 1:
-        raise Trouble(f"the stack has several pools; choose one with --pool: {names}")
-    found = next((pool for pool in settings.pools if options.pool in (None, pool.name)), None)
-    if found is None:
-        raise Trouble(f"the stack has no pool {options.pool!r}; it has {names}")
-    return found
-
-
 @contextmanager
 def alone(layout: Layout) -> Iterator[None]:
     """Two drills at once would measure each other. The kernel lets go of the lock however we end."""
-    lock = os.open(layout.root / "drill.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    busy = f"another drill runs with the state directory {layout.root}; wait for its end"
+    with locked(layout.root / "drill.lock", busy):
         yield
-    except BlockingIOError as error:
-        raise Trouble(f"another drill runs with the state directory {layout.root}; wait for its end") from error
-    finally:
-        os.close(lock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -71,7 +72,7 @@ class Ground:
     nodes: int
 
 
-class Injury:
+class Injury(ABC):
     """One fault, done once. All methods are called by one and the same thread.
 
     `hits` is how many replicas it takes at most, known once `require` returned. `takes_time`: the fault has come when
@@ -85,15 +86,15 @@ class Injury:
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
 
-    def require(self) -> None:
+    def require(self) -> None:  # noqa: B027 - most faults can be done anywhere
         """Raises `NotHere` where it cannot be done. Changes nothing."""
 
-    def prepare(self, victim: str) -> None:
+    def prepare(self, victim: str) -> None:  # noqa: B027 - most need no preparing
         """What takes its time and hurts nobody yet."""
 
+    @abstractmethod
     def inflict(self, victim: str) -> None:
         """Do it."""
-        raise NotImplementedError
 
     def ended(self) -> bool:
         """Whether all of it was done. Asked again and again while the drill waits."""
@@ -103,5 +104,5 @@ class Injury:
         """Replicas that it took besides the first."""
         return ()
 
-    def undo(self) -> None:
+    def undo(self) -> None:  # noqa: B027 - what is dead stays so
         """Put everything back as it was. Idempotent; also right where `inflict` came only half-way."""

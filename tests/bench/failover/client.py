@@ -18,7 +18,6 @@ import aiohttp
 
 from tests.bench.failover.figures import TIMED_OUT
 
-_TIMEOUT_S = 20.0
 _PAUSE_S = 1.0  # after a failure, about what an answer takes: else one that refuses at once fails thousands
 
 
@@ -30,6 +29,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, required=True)
     parser.add_argument("--limit", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--patience", type=float, default=20.0, help="seconds that a client waits for a whole answer")
     asyncio.run(_run(parser.parse_args()))
 
 
@@ -39,7 +39,7 @@ async def _run(given: argparse.Namespace) -> None:
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.call_later(given.seconds, stop.set)
     turns = iter(range(given.limit))
-    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
+    timeout = aiohttp.ClientTimeout(total=given.patience)
     async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
         asker = Asker(session, f"{given.url}/v1/chat/completions", given.tokens)
         await asyncio.gather(*(asker.ask_on(number, turns, stop) for number in range(given.clients)))
