@@ -112,36 +112,46 @@ def _out(recording: Recording) -> float | None:
         return None
     victim = recording.victims[0]
 
-    def without(names: frozenset[str]) -> bool:
+    def without(names: frozenset[str], at_s: float) -> bool:
         return victim not in names
 
     return _routed(recording, without, lambda look: victim not in _routed_in(look))
 
 
 def _whole(recording: Recording) -> float | None:
-    """Until as many serve as were desired before, without the victims."""
-    hit, desired = frozenset(recording.victims), recording.before.desired
+    """Until as many serve as were desired before, without the victims; or fewer, where the load has become less."""
+    hit = frozenset(recording.victims)
 
-    def enough(names: frozenset[str]) -> bool:
-        return len(names - hit) >= desired
+    def told(names: frozenset[str], at_s: float) -> bool:
+        before = [look for look in _after(recording) if look.at_s <= at_s]
+        return len(names - hit) >= _needed(recording, before[-1] if before else None)
 
-    short_s = _first_look(recording, lambda look: not enough(look.serving()))
+    def serves(look: Look) -> bool:
+        return len(look.serving() - hit) >= _needed(recording, look)
+
+    short_s = _first_look(recording, lambda look: not serves(look))
     if short_s is None:
         return 0.0 if any(_after(recording)) else None
     if not hit:
-        return _first_look(recording, lambda look: look.at_s > short_s and enough(look.serving()))
-    return _routed(recording, enough, lambda look: enough(look.serving()))
+        return _first_look(recording, lambda look: look.at_s > short_s and serves(look))
+    return _routed(recording, told, serves)
+
+
+def _needed(recording: Recording, look: Look | None) -> int:
+    """What was desired before, or at that look, whichever is less."""
+    desired = recording.before.desired
+    return desired if look is None or look.desired is None else min(desired, look.desired)
 
 
 def _routed(
-    recording: Recording, told: Callable[[frozenset[str]], bool], looked: Callable[[Look], bool]
+    recording: Recording, told: Callable[[frozenset[str], float], bool], looked: Callable[[Look], bool]
 ) -> float | None:
     """When nginx was told so: by the event, else by the looks.
 
     An event has the time at which its tick began. Where a look still showed the old routes after that, it was later.
     """
     at_s = _earliest(
-        one for one in recording.events if (names := routes(one, recording.pool)) is not None and told(names)
+        one for one in recording.events if (names := routes(one, recording.pool)) is not None and told(names, one.at_s)
     )
     first_s = _first_look(recording, looked)
     if at_s is None or first_s is None:
@@ -173,7 +183,7 @@ def _missing(recording: Recording) -> int:
     """Where the fault has an end, until then: what happens later is for the load to say."""
     hit, until_s = frozenset(recording.victims), recording.ended_s if recording.over_s is None else recording.over_s
     counts = [
-        recording.before.desired - len(look.serving() - hit) for look in _after(recording) if look.at_s <= until_s
+        _needed(recording, look) - len(look.serving() - hit) for look in _after(recording) if look.at_s <= until_s
     ]
     return max([0, *counts])
 

@@ -161,8 +161,11 @@ class _Course:
 
 
 def _whole(look: Look | None, hit: frozenset[str], desired: int) -> bool:
-    """Whether as many serve as before, and none of those that were hit still does."""
-    return look is not None and len(look.serving() - hit) >= desired and not look.serving() & hit
+    """Whether as many serve as before, or as are desired by now, and none of those that were hit still does."""
+    if look is None or look.serving() & hit:
+        return False
+    needed = desired if look.desired is None else min(desired, look.desired)
+    return len(look.serving() - hit) >= needed
 
 
 def _calm(watch: Watch, load: Load, begun_s: float, site: Site) -> bool:

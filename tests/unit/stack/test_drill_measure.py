@@ -58,6 +58,21 @@ FIGURES = [
     pytest.param("whole_s", changed(looks=KILLED.looks[:4], events=KILLED.events[:4]), None, id="never whole"),
     pytest.param("whole_s", changed(before=Before(NAMES, 2)), 0.0, id="one more than desired was there"),
     pytest.param("whole_s", changed(looks=(), events=()), None, id="nothing was seen"),
+    pytest.param(
+        "whole_s",
+        changed(looks=(look(0.6, *NAMES[1:]), look(9.0, *NAMES[1:], desired=2)), events=()),
+        9.0,
+        id="fewer are wanted by now",
+    ),
+    pytest.param(
+        "whole_s",
+        changed(
+            looks=(look(0.6, *NAMES[1:]), look(3.0, *NAMES[1:], desired=2), look(9.0, *NAMES[1:], desired=2)),
+            events=(reloaded(2.0, *NAMES[1:]), reloaded(4.0, *NAMES[1:])),
+        ),
+        4.0,
+        id="told when fewer are wanted",
+    ),
     pytest.param("whole_s", HIDDEN, 0.0, id="never less than whole"),
     pytest.param(
         "whole_s",
