@@ -15,6 +15,7 @@ import typer
 
 from controller.stack.calibrate_options import CalibrateOptions
 from controller.stack.drill.options import DrillOptions
+from controller.stack.keys import app as keys
 from controller.stack.options import taking
 from controller.stack.simulate_options import SimulateOptions
 
@@ -24,6 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(keys, name="keys")
 
 Config = Annotated[Path, typer.Option(help="The configuration file.")]
 StateDir = Annotated[

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 
+from controller.core.access import ApiKey, KeyId
 from controller.core.decision import Memory, Plan
 from controller.core.evaluation import Evaluation
 from controller.core.event import Event
 from controller.core.model import Container, GatewayPlan, Order, PoolName, ProbeHistory, ProbeTarget, ReplicaId, Term
+from controller.core.quota import Block, DayUsage
+from controller.records import AccessState as AccessState
 from controller.records import GatewayState as GatewayState
 from controller.records import LastWords as LastWords
 from controller.records import Recorded as Recorded
@@ -205,6 +208,59 @@ class StateStore(Protocol):
 
     def events(self, *, limit: int) -> tuple[Event, ...]:
         """The newest events, newest first."""
+        ...
+
+
+class KeyStore(Protocol):
+    """API keys and what they used. Writes are fenced as orders are. Every method blocks for at most 5 s.
+
+    Every write raises `LostLease` where another controller leads, and `TransientError` where nothing was written.
+    """
+
+    def list_keys(self, since: int = 0) -> tuple[ApiKey, ...]:
+        """Those that were made or changed after that version, all of them where it is 0. None is ever deleted."""
+        ...
+
+    def find_keys(self, *, limit: int, of: str | None = None) -> tuple[ApiKey, ...]:
+        """The newest, newest first; with `of` only those with that id or name."""
+        ...
+
+    def keys_version(self) -> int:
+        """A number that grows with each change; 0 where there never was a key. Cheap: asked in every tick."""
+        ...
+
+    def add_key(self, key: ApiKey) -> None:
+        """A new one."""
+        ...
+
+    def change_key(self, key: KeyId, change: Callable[[ApiKey], Sequence[ApiKey]]) -> tuple[ApiKey, ...]:
+        """Write what `change` makes of it, and new keys that come with that, in one transaction; gives them all.
+
+        Empty where there is no such key. What `change` raises is raised, and nothing is written.
+        """
+        ...
+
+    def usage(self, since: date) -> tuple[DayUsage, ...]:
+        """What each key used on each day from then on, in the order of the days."""
+        ...
+
+    def save_usage(self, totals: Sequence[DayUsage]) -> None:
+        """Write these; one of the same key and day is replaced. Days are kept for about three months."""
+        ...
+
+
+class AccessGate(Protocol):
+    """Whom nginx lets in."""
+
+    def apply(self, records: Mapping[str, str], blocks: Mapping[KeyId, Block], *, look: bool = False) -> bool:
+        """Make nginx know exactly these keys (a record for each digest) and blocks; whether it had to be told.
+
+        What it was told within the last 10 s is not checked again, unless `look`. Blocks for at most 3 s; where it
+        knows nothing for half a second more for each MB of records (100,000 are about 10 MB).
+
+        Raises:
+            GatewayUnavailable: nginx did not take it in time. It takes it by itself when it is started.
+        """
         ...
 
 

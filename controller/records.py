@@ -9,6 +9,7 @@ from datetime import datetime
 from controller.core.decision import Decision
 from controller.core.evaluation import Evaluation
 from controller.core.model import GatewayPlan, PoolName, ReplicaId, Term
+from controller.core.quota import QuotaMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,18 @@ class GatewayState:
 
     applied: GatewayPlan
     retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccessState:
+    """What the leader knows of the API keys: how many are usable, what they used, who is blocked.
+
+    `counted`: somebody has a token quota, so that tokens are counted.
+    """
+
+    usable: int = 0
+    quota: QuotaMemory = field(default_factory=QuotaMemory)
+    counted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,21 +13,25 @@ from prometheus_client import generate_latest
 
 from controller.adapters.clock import SystemClock
 from controller.adapters.database import DatabaseLease, FileLease, FileLock, SqlStore
+from controller.adapters.database.keys import SqlKeys
 from controller.adapters.docker import DockerRuntime
 from controller.adapters.nginx import NginxGateway, NginxParts
+from controller.adapters.nginx.access import NginxAccess
+from controller.adapters.nginx.rules import rules_of
 from controller.adapters.probes import HttpProber
 from controller.adapters.process import ProcessNode, ProcessRuntime
 from controller.adapters.prometheus import PrometheusSource
 from controller.adapters.targets import FileTargets
 from controller.adapters.telemetry import Telemetry
-from controller.api.deps import Seen, Sources
+from controller.api.deps import Offer, Seen, Sources
 from controller.api.unopened import Unopened
 from controller.core.errors import LostLease
 from controller.core.model import NodeName, Term
+from controller.core.quota import TokenLimits
 from controller.installation import LOCAL, Installation, Layout, api_token
 from controller.ports import ContainerRuntime, Lease
 from controller.reconcile.fleet import Fleet
-from controller.reconcile.parts import Parts
+from controller.reconcile.parts import AccessParts, Parts
 from controller.reconcile.schedule import Schedule
 from controller.reconcile.tick import Ticker
 from controller.settings import Settings, load
@@ -194,6 +198,7 @@ def lead(place: Place, taken: Claim, telemetry: Telemetry) -> Leader:
         parts.fleet.watch(given.wake)
         sources = _leading(given, specs, parts, ticker)
         stack.callback(taken.release)  # before the adapters are closed, which takes a while
+        stack.callback(ticker.close)
         return Leader(ticker, given.wake.schedule, sources, stack.pop_all())
 
 
@@ -225,18 +230,28 @@ def _parts(given: _Given, specs: Specs, stack: contextlib.ExitStack) -> Parts:
     stack.callback(prober.close)
     fleet = Fleet(_runtimes(given.installation, layout, clock), clock)
     stack.callback(fleet.close)
+    nginx = NginxParts(layout.gateway, layout.logs, settings.gateway, settings.ports, clock, rules_of(settings))
+    quotas = {name: limits for name, limits in _offer(settings).plans.items() if limits.any()}
     return Parts(
         clock=clock,
         fleet=fleet,
         prober=prober,
         metrics=PrometheusSource(f"http://{settings.controller.reach}:{settings.ports.prometheus}"),
-        gateway=NginxGateway(NginxParts(layout.gateway, layout.logs, settings.gateway, settings.ports, clock)),
+        gateway=NginxGateway(nginx),
         store=given.claim.store,
         lease=given.claim,
         sink=given.telemetry,
         targets=FileTargets(layout.targets),
         spec_for=specs,
+        access=AccessParts(SqlKeys(given.claim.store), NginxAccess(layout.gateway, nginx.config().user), quotas),
     )
+
+
+def _offer(settings: Settings) -> Offer:
+    """What API keys can be made for."""
+    plans = {plan.name: TokenLimits(plan.tokens_per_minute, plan.tokens_per_day) for plan in settings.plans}
+    models = {name: pool.model for pool in settings.pools for name in (pool.model, *pool.gateway.aliases)}
+    return Offer(plans, models, settings.gateway.max_keys)
 
 
 def _runtimes(installation: Installation, layout: Layout, clock: SystemClock) -> dict[NodeName, ContainerRuntime]:
@@ -271,4 +286,8 @@ def _leading(given: _Given, specs: Specs, parts: Parts, ticker: Ticker) -> Sourc
         now=parts.clock.now,
         wake=given.wake,
         token=api_token(given.place.layout),
+        keys=SqlKeys(given.claim.store),
+        offer=_offer(given.settings),
+        access=ticker.access,
+        tell=given.telemetry.emit,
     )

@@ -1,116 +1,362 @@
-// Sends a request to its pool and keeps the count of requests in flight. Runs inside nginx's workers.
+// The way of nearly every request: whose it is, which pool it is for, how it is spread, what it took.
 //
-// The variables $stoker_pools (how many) and $stoker_pool_0, $stoker_pool_1, ... ("pool model") are the plan.
-// Each request in flight is one key of the shared dictionary: "pool pid id". It is set when the request is routed and
-// deleted when it is logged, which nginx does exactly once however it ends. Keys of a worker that died are dropped.
-import fs from 'fs';
+// nginx sets up all that a script declares for each request anew, so this file holds what every request needs and
+// nothing else; what few of them need is in other files, imported by the locations that need it. A redirection
+// makes nginx forget the script's state and set up another: the usual way has none. Likewise, what is known of pools
+// and plans stands in maps of nginx.conf ($stoker_model -> $stoker_pool_rules, $stoker_plan -> $stoker_plan_rules),
+// where nothing has to be parsed.
+//
+// Each request is a ticket of the shared dictionary `in_flight`, "pool pid id plan", from when it is taken in until it is
+// logged, which nginx does exactly once however it ends. Its value: 1 it is with a replica; 2 likewise, and counted
+// against the room of its pool; 10 and up: it waits (10 + priority). `load` has the sums that each request needs
+// ("in POOL", "wait POOL PRIORITY"), and the room of each pool as the newest configuration has it ("room POOL").
+import crypto from 'crypto';
 
-function plan(r) {
-    const pools = [];
-    for (let i = 0; i < Number(r.variables.stoker_pools); i++) {
-        const words = r.variables['stoker_pool_' + i].split(' ');
-        pools.push({pool: words[0], model: words[1]});
+const COUNTED = 2, WAITS = 10;
+let known;  // {key, refused} of this request, found once
+
+function digest(data) {
+    return crypto.createHash('sha256').update(data).digest('hex');
+}
+
+// Keys are known by their SHA-256 only: the dictionary `keys` has digest -> "MARK ID PLAN EXPIRES MODELS".
+function keyOf(r) {
+    if (known === undefined) {
+        known = lookUp(r.headersIn.Authorization);
     }
-    return pools;
+    return known;
 }
 
-function refuse(r, status, code, message) {
-    const error = {message: message, type: 'invalid_request_error', param: 'model', code: code};
-    r.headersOut['Content-Type'] = 'application/json';
-    r.return(status, JSON.stringify({error: error}));
-}
-
-function unknownModel(r, name, pools) {
-    const known = pools.map(routes => routes.model).join(', ');
-    refuse(r, 404, 'model_not_found', `The model ${JSON.stringify(name)} does not exist. Known models: ${known}.`);
-}
-
-function allows(r, methods) {
-    if (methods.indexOf(r.method) >= 0) {
-        return true;
+function lookUp(header) {
+    if (header === undefined) {
+        return {key: null, refused: 'no_key'};
     }
-    r.variables.stoker_allow = methods.join(', ');
-    r.return(405);
-    return false;
+    const secret = header.slice(7).trim();
+    if (header.slice(0, 7).toLowerCase() !== 'bearer ' || !secret.startsWith('sk-stoker-')) {
+        return {key: null, refused: 'bad_key'};
+    }
+    const dict = ngx.shared.keys;
+    if (dict.get('#version') === undefined) {
+        return {key: null, refused: 'not_loaded'};
+    }
+    const record = dict.get(digest(secret));
+    if (record === undefined) {
+        return {key: null, refused: 'bad_key'};
+    }
+    const words = record.split(' ');
+    if (words[3] !== '0' && Number(words[3]) <= Date.now() / 1000) {
+        return {key: null, refused: 'expired_key'};
+    }
+    return {key: {id: words[1], plan: words[2] === '-' ? '' : words[2], models: words[4]}, refused: ''};
 }
 
-function body(r) {
+// For nginx's limiters, which come first.
+function limitedPlan(r) {
+    const key = keyOf(r).key;
+    return key ? key.plan : '';
+}
+
+function limitedKey(r) {
+    const key = keyOf(r).key;
+    return key ? key.id : '';
+}
+
+// The answer is written in a location of its own; undefined, so that `return refuse(...)` ends a function.
+function refuse(r, cause, detail) {
+    r.variables.stoker_refused = cause;
+    r.variables.stoker_detail = detail || '';
+    r.internalRedirect('@refused');
+}
+
+// The pool that serves a model or an alias; null where none does. nginx's maps know no case, so the name is compared.
+function poolOf(r, model) {
+    r.variables.stoker_model = model;
+    const words = r.variables.stoker_pool_rules.split(' ');
+    return words[0] !== model ? null : {
+        pool: words[1], model: words[2], open: words[3] === 'open', room: Number(words[4]), cache: words[5],
+        seconds: words[6], shared: words[7] === 'shared',
+    };
+}
+
+// JSON as it is on the way: the value, or null and a refusal.
+function bodyOf(r, text) {
+    let why = 'The request body must be a JSON object.';
     try {
-        const value = JSON.parse(r.requestText);
-        return value !== null && typeof value === 'object' && !Array.isArray(value) ? value : null;
+        const body = JSON.parse(text);
+        const broken = text.indexOf('\ufffd') >= 0 && !isUtf8(r.requestBuffer);  // what stands for bytes that are none
+        if (body !== null && typeof body === 'object' && !Array.isArray(body) && !broken) {
+            return body;
+        }
+        why = broken ? 'The request body is not valid UTF-8.' : why;
     } catch (e) {
-        return null;
+        const deep = e.message.startsWith('Nested too deep');
+        why = deep ? 'The request body is nested deeper than 31 levels.' : 'The request body is not valid JSON.';
+    }
+    refuse(r, 'body', why);
+    return null;
+}
+
+function isUtf8(raw) {
+    try {
+        new TextDecoder('utf-8', {fatal: true}).decode(raw);
+        return true;
+    } catch (e) {
+        return false;
     }
 }
 
-function send(r, pool) {
-    const ticket = `${pool} ${process.pid} ${r.variables.request_id}`;
-    r.variables.stoker_pool = pool;
+// The plan's part: how large a body may be, and the headers that tell of the limits. False where it is refused.
+function keepsToPlan(r, key) {
+    r.variables.stoker_plan = key.plan;
+    const words = r.variables.stoker_plan_rules.split(' ');  // PRIORITY BODY REQUESTS TOKENS
+    key.priority = words[0];
+    if (words[1] !== '0' && r.requestBuffer && r.requestBuffer.length > Number(words[1])) {
+        refuse(r, 'body', 'larger ' + words[1]);
+        return false;
+    }
+    const block = ngx.shared.blocks.get(key.id);
+    if (block !== undefined && Number(block.split(' ')[0]) > Date.now() / 1000) {
+        refuse(r, 'tokens', block);
+        return false;
+    }
+    if (words[2] !== '0') {
+        r.variables.stoker_limit_requests = words[2];
+    }
+    if (words[3] !== '0') {
+        const used = ngx.shared.tokens.get(`${key.id} ${Math.floor(Date.now() / 60000)}`) || 0;
+        r.variables.stoker_limit_tokens = words[3];
+        r.variables.stoker_remaining_tokens = String(Math.max(0, Number(words[3]) - used));
+        r.variables.stoker_reset_tokens = (60 - Math.floor(Date.now() / 1000) % 60) + 's';
+    }
+    return true;
+}
+
+// The header, the body's `user`, else the key, else the address: what says that two requests are of one user. It
+// becomes a header on the second pass: no byte of the client's may be in it.
+function userOf(r, body, key) {
+    const named = r.variables.stoker_user_header || (typeof body.user === 'string' && body.user);
+    return digest(named ? 'user ' + named : key ? 'key ' + key.id : 'address ' + r.variables.remote_addr);
+}
+
+// The way of an answer that may be kept; '' where it may not. Of a stream nothing can be: nginx holds back what it keeps.
+function kept(r, routes, body, key) {
+    if (routes.cache === 'off' || r.method !== 'POST') {
+        return '';
+    }
+    if (routes.cache !== 'all' && body.temperature !== 0 && typeof body.seed !== 'number') {
+        return '';
+    }
+    const wish = (r.headersIn['Cache-Control'] || '').toLowerCase();
+    if (wish.indexOf('no-store') >= 0) {
+        return '';
+    }
+    const owner = routes.shared ? 'pool' : key ? key.id : 'open';
+    r.variables.stoker_cache_key = digest(`${owner} ${routes.pool} ${r.uri} ${digest(r.requestBuffer)}`);
+    r.variables.stoker_cache_skip = wish.indexOf('no-cache') >= 0 ? '1' : '';
+    return 'cached_' + routes.seconds;
+}
+
+// The way of a stream. It is asked for its usage, unless the client has done that itself.
+function streamed(r, body, text) {
+    const options = body.stream_options;
+    const odd = options !== undefined && options !== null && (typeof options !== 'object' || Array.isArray(options));
+    if (odd || (options && options.include_usage === true)) {
+        return 'stream';
+    }
+    if (options === undefined) {  // the rest stays as the client wrote it
+        const start = text.indexOf('{') + 1;
+        r.variables.stoker_body =
+            `${text.slice(0, start)}"stream_options":{"include_usage":true},${text.slice(start)}`;
+    } else {
+        const asked = Object.assign({}, options, {include_usage: true});
+        r.variables.stoker_body = JSON.stringify(Object.assign({}, body, {stream_options: asked}));
+    }
+    return 'metered';
+}
+
+// As the newest configuration has it. -1 has no end.
+function roomOf(routes) {
+    const newest = ngx.shared.load.get('room ' + routes.pool);
+    return newest === undefined ? routes.room : newest;
+}
+
+// Takes room for one where there is some, and nobody waits of that priority or a higher one: the value of its ticket, 0
+// where it must wait.
+function admit(load, pool, own, priority) {
+    const room = roomOf({pool: pool, room: own});
+    if (room < 0) {
+        return 1;
+    }
+    for (let each = priority; each <= 2; each++) {
+        if (load.get(`wait ${pool} ${each}`) > 0) {
+            return 0;
+        }
+    }
+    if (load.incr('in ' + pool, 1, 0) <= room) {
+        return COUNTED;
+    }
+    load.incr('in ' + pool, -1, 0);
+    return 0;
+}
+
+// Counts the request, and sends it on its way or to those that wait.
+function enter(r, routes, key, way) {
+    const priority = key && key.priority ? Number(key.priority) : 1;
+    const taken = admit(ngx.shared.load, routes.pool, routes.room, priority);
+    const ticket = `${routes.pool} ${process.pid} ${r.variables.request_id} ${key ? key.plan : ''}`;
     try {
-        ngx.shared.in_flight.add(ticket, 1);
+        ngx.shared.in_flight.add(ticket, taken || WAITS + priority);
         r.variables.stoker_ticket = ticket;
     } catch (e) {
         r.error(`not counted in flight: ${e.message}`);  // the dictionary is full; the request goes on
     }
-    r.internalRedirect('@pool_' + pool);
-}
-
-function route(r) {
-    if (!allows(r, ['POST'])) {
-        return;
-    }
-    const pools = plan(r);
-    if (pools.length === 1) {
-        send(r, pools[0].pool);
-        return;
-    }
-    const asked = body(r);
-    if (asked === null) {
-        refuse(r, 400, 'invalid_json', 'The request body must be a JSON object that names a model.');
-        return;
-    }
-    if (typeof asked.model !== 'string') {
-        refuse(r, 400, 'model_missing', 'The key "model" must name a model.');
-        return;
-    }
-    const found = pools.find(routes => routes.model === asked.model);
-    if (found) {
-        send(r, found.pool);
+    if (!taken) {
+        r.variables.stoker_waiting = `${way} ${routes.pool} ${routes.room} ${priority}`;
+        if (r.variables.stoker_ticket) {
+            ngx.shared.load.incr(`wait ${routes.pool} ${priority}`, 1, 0);
+        }
+        r.internalRedirect(way.startsWith('cached') ? '@peek' : '@wait');  // an answer that is kept needs no room
+    } else if (way === 'direct' && r.variables.stoker_upstream) {
+        r.variables.stoker_once = '1';
     } else {
-        unknownModel(r, asked.model.slice(0, 128), pools);
+        go(r, way);
     }
 }
 
-function describe(routes) {
-    return {id: routes.model, object: 'model', created: 0, owned_by: 'stoker'};
+// A worker that runs an older configuration may know no replica: the second pass does.
+function go(r, way) {
+    const once = way.startsWith('cached') && r.variables.stoker_upstream;
+    r.variables.stoker_once = once ? '1' : '';
+    r.internalRedirect(once || way === 'metered' ? '@' + way : '@stream');
 }
 
-function models(r) {
-    if (allows(r, ['GET', 'HEAD'])) {
-        r.headersOut['Content-Type'] = 'application/json';
-        r.return(200, JSON.stringify({object: 'list', data: plan(r).map(describe)}));
+// A request for a completion. `owners`: the models whose pools have the path; undefined: all have it.
+function take(r, text, owners) {
+    const given = keyOf(r);
+    const key = given.key;
+    if (key) {
+        r.variables.stoker_key = key.id;
+        r.variables.stoker_plan = key.plan;
     }
+    const body = bodyOf(r, text);
+    if (body === null) {
+        return undefined;
+    }
+    if (typeof body.model !== 'string') {
+        return refuse(r, 'model_missing');
+    }
+    const routes = poolOf(r, body.model.slice(0, 256));
+    if (routes === null || (!routes.open && key === null)) {
+        return refuse(r, routes === null ? 'model_unknown' : given.refused, body.model.slice(0, 128));
+    }
+    r.variables.stoker_pool = routes.pool;
+    if (owners && owners.indexOf(routes.model) < 0) {
+        return refuse(r, 'path');
+    }
+    if (key) {
+        if (key.models !== '*' && key.models.split(',').indexOf(routes.model) < 0) {
+            return refuse(r, 'model_not_allowed', routes.model);
+        }
+        if (!keepsToPlan(r, key)) {
+            return undefined;
+        }
+    }
+    r.variables.stoker_user = userOf(r, body, key);
+    const way = body.stream === true ? streamed(r, body, text) : kept(r, routes, body, key) || 'direct';
+    return enter(r, routes, key, way);
 }
 
-function model(r) {
-    if (!allows(r, ['GET', 'HEAD'])) {
+async function route(r) {
+    if (r.method !== 'POST') {
+        r.variables.stoker_allow = 'POST';
+        r.variables.stoker_refused = 'method';
+        r.return(405);
         return;
     }
-    const pools = plan(r);
-    const name = r.uri.slice('/v1/models/'.length);
-    const found = pools.find(routes => routes.model === name);
-    if (found) {
-        r.headersOut['Content-Type'] = 'application/json';
-        r.return(200, JSON.stringify(describe(found)));
+    const text = await r.readRequestText();
+    if (keyOf(r).refused === 'not_loaded') {
+        r.internalRedirect('@load');  // once after nginx was started
     } else {
-        unknownModel(r, name.slice(0, 128), pools);
+        take(r, text);
     }
 }
 
+// The number that follows a name in JSON.
+function numberAfter(text, name) {
+    const at = text.indexOf(name);
+    return at < 0 ? NaN : parseInt(text.slice(text.indexOf(':', at) + 1, text.indexOf(':', at) + 12), 10);
+}
+
+// How many tokens an answer took, from the last `usage` in it; whether there is one. In a text of a model the quotes
+// are escaped, so that it cannot be taken for one.
+function note(r, data) {
+    const at = data.lastIndexOf('"usage"');
+    if (at < 0) {
+        return false;
+    }
+    const text = data.toString('utf8', at, Math.min(data.length, at + 600));
+    const prompt = numberAfter(text, '"prompt_tokens"');
+    if (isNaN(prompt)) {
+        return false;  // `"usage": null`
+    }
+    r.variables.stoker_tokens_in = String(prompt);
+    r.variables.stoker_tokens_out = String(numberAfter(text, '"completion_tokens"') || 0);  // embeddings make none
+    return true;
+}
+
+let carried;  // the end of what was seen: a `usage` may lie across two pieces
+
+// An answer in one piece: once its `usage` was seen, nginx passes the rest by itself.
+function answer(r, data, flags) {
+    if (carried === undefined && note(r, data)) {
+        r.sendBuffer(data, flags);
+        r.done();
+    } else {
+        whole(r, data, flags);
+    }
+}
+
+// One that may be kept. What was kept before took no tokens.
+function keptAnswer(r, data, flags) {
+    if (r.variables.upstream_cache_status === 'HIT') {
+        r.sendBuffer(data, flags);
+    } else {
+        whole(r, data, flags);
+    }
+}
+
+// A stream whose client has asked for its usage. Its bytes go on as they came.
+function whole(r, data, flags) {
+    r.sendBuffer(data, flags);
+    if (data.length === 0) {
+        return;
+    }
+    const seen = carried ? Buffer.concat([carried, data]) : data;
+    carried = note(r, seen) || flags.last ? undefined : Buffer.from(seen.subarray(Math.max(0, seen.length - 600)));
+}
+
+function releaseTicket(ticket, value) {
+    const words = ticket.split(' ');
+    if (value === COUNTED) {
+        ngx.shared.load.incr('in ' + words[0], -1, 0);
+    } else if (value >= WAITS) {
+        ngx.shared.load.incr(`wait ${words[0]} ${value - WAITS}`, -1, 0);
+    }
+}
+
+// The end of every request, in the log.
 function done(r) {
     const ticket = r.variables.stoker_ticket;
     if (ticket) {
+        const value = ngx.shared.in_flight.get(ticket);  // `pop` gives nothing of a dictionary with a time-out
         ngx.shared.in_flight.delete(ticket);
+        if (value > 1) {
+            releaseTicket(ticket, value);
+        }
+        if (r.variables.stoker_limit_tokens && r.variables.stoker_tokens_in) {
+            const used = Number(r.variables.stoker_tokens_in) + Number(r.variables.stoker_tokens_out);
+            ngx.shared.tokens.incr(`${r.variables.stoker_key} ${Math.floor(Date.now() / 60000)}`, used, 0);
+        }
     }
     return '';
 }
@@ -131,33 +377,7 @@ function failedAll(r) {
     return replicas(r, r.variables.upstream_addr.split(', '));
 }
 
-function exists(path) {
-    try {
-        fs.statSync(path);
-        return true;
-    } catch (e) {
-        return false;
-    }
-}
-
-function inFlight(r) {
-    const counts = {};
-    const alive = {};
-    const procfs = exists('/proc/self');
-    plan(r).forEach(routes => { counts[routes.pool] = 0; });
-    ngx.shared.in_flight.keys(1000000).forEach(ticket => {
-        const words = ticket.split(' ');
-        if (alive[words[1]] === undefined) {
-            alive[words[1]] = !procfs || exists('/proc/' + words[1]);
-        }
-        if (alive[words[1]]) {
-            counts[words[0]] = (counts[words[0]] || 0) + 1;
-        } else {
-            ngx.shared.in_flight.delete(ticket);
-        }
-    });
-    r.headersOut['Content-Type'] = 'application/json';
-    r.return(200, JSON.stringify({pools: counts}));
-}
-
-export default {route, models, model, done, inFlight, failedBefore, failedAll};
+export default {
+    route, take, keyOf, poolOf, roomOf, admit, go, refuse, releaseTicket, limitedPlan, limitedKey, note, answer, keptAnswer, whole, done, failedBefore,
+    failedAll,
+};

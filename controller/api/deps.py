@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, HTTPException, Request
 
+from controller.api.unopened import UnopenedKeys
 from controller.core.decision import Plan
+from controller.core.event import Event
 from controller.core.model import NodeName, ReplicaId, Snapshot
 from controller.core.policy import PoolPolicy
-from controller.ports import StateStore
+from controller.core.quota import TokenLimits
+from controller.ports import AccessState, KeyStore, StateStore
 
 LEADS = "leads"
 
@@ -27,11 +31,20 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """What a key can be made for: plans, and models by every name that they have; and how many keys there may be."""
+
+    plans: Mapping[str, TokenLimits] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
+    most_keys: int = 100_000
+
+
+@dataclass(frozen=True, slots=True)
 class Sources:
     """Everything that the API reads. `latest` is None before the first good tick; `metrics` is Prometheus's text.
 
     `lead` says who leads: "leads", or a sentence of who does instead. `wake` makes a tick soon. Whoever has the `token`
-    may give orders; an empty one lets nobody.
+    may give orders and make keys; an empty one lets nobody. `tell` is for what the API itself did.
     """
 
     policies: Sequence[PoolPolicy]
@@ -44,6 +57,10 @@ class Sources:
     lead: Callable[[], str] = lambda: LEADS
     wake: Callable[[], None] = lambda: None
     token: str = ""
+    keys: KeyStore = field(default_factory=UnopenedKeys)
+    offer: Offer = field(default_factory=Offer)
+    access: Callable[[], AccessState] = AccessState
+    tell: Callable[[Sequence[Event]], None] = lambda events: None
 
 
 def _sources(request: Request) -> Sources:
@@ -53,3 +70,16 @@ def _sources(request: Request) -> Sources:
 
 
 SourcesDep = Annotated[Sources, Depends(_sources)]
+
+
+def require_token(sources: SourcesDep, authorization: Annotated[str | None, Header()] = None) -> None:
+    """Whoever asks has the token of the state directory. Answers 401 otherwise."""
+    given = (authorization or "").removeprefix("Bearer ")
+    if not sources.token or not secrets.compare_digest(given.encode(), sources.token.encode()):
+        raise HTTPException(
+            401, "this needs the token in the state directory's file api.token, as a bearer token", _BEARER
+        )
+
+
+_BEARER = {"WWW-Authenticate": "Bearer"}
+TOKEN = Depends(require_token)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
 
+from controller.core.access import ApiKey, KeyId
 from controller.core.decision import Memory, Plan
 from controller.core.errors import LostLease
 from controller.core.evaluation import Evaluation
 from controller.core.event import Event
 from controller.core.model import Order, PoolName, Term
+from controller.core.quota import DayUsage
 from controller.ports import LastWords, Recorded, RecordedEvaluation
 
 _REFUSAL = "this controller stands by; ask the one that leads"
@@ -77,3 +79,35 @@ class Unopened:
     def events(self, *, limit: int) -> tuple[Event, ...]:
         """None."""
         return ()
+
+
+class UnopenedKeys:
+    """See `KeyStore`: everything raises `LostLease`, as no answer at all would look like no keys."""
+
+    def list_keys(self, since: int = 0) -> tuple[ApiKey, ...]:
+        """Refused."""
+        raise LostLease(_REFUSAL)
+
+    def find_keys(self, *, limit: int, of: str | None = None) -> tuple[ApiKey, ...]:
+        """Refused."""
+        raise LostLease(_REFUSAL)
+
+    def keys_version(self) -> int:
+        """Refused."""
+        raise LostLease(_REFUSAL)
+
+    def add_key(self, key: ApiKey) -> None:
+        """Refused."""
+        raise LostLease(_REFUSAL)
+
+    def change_key(self, key: KeyId, change: Callable[[ApiKey], Sequence[ApiKey]]) -> tuple[ApiKey, ...]:
+        """Refused."""
+        raise LostLease(_REFUSAL)
+
+    def usage(self, since: date) -> tuple[DayUsage, ...]:
+        """Refused."""
+        raise LostLease(_REFUSAL)
+
+    def save_usage(self, totals: Sequence[DayUsage]) -> None:
+        """Refused."""
+        raise LostLease(_REFUSAL)

@@ -1,4 +1,4 @@
-"""One tick: observe -> plan -> record -> act -> report.
+"""One tick: observe -> plan -> record -> act -> report, and after that the API keys.
 
 The only place that catches everything, and it counts. Nothing is carried out that was not recorded first, so after a
 crash anywhere in between the next controller finds either nothing begun or a decision with its reasons.
@@ -19,8 +19,9 @@ from controller.core.planner import after_failures, plan
 from controller.core.policy import PoolPolicy
 from controller.core.reason import Reason
 from controller.core.routing import only_remove
-from controller.ports import LastWords, TickReport
+from controller.ports import AccessState, LastWords, TickReport
 from controller.reconcile import act, narrate
+from controller.reconcile.access import AccessKeeper
 from controller.reconcile.ledger import Ledger
 from controller.reconcile.observe import Observer
 from controller.reconcile.parts import Parts
@@ -47,6 +48,7 @@ class Ticker:
         self._parts = parts
         self._policies = tuple(policies)
         self._observer = Observer(parts, policies)
+        self._access = AccessKeeper(parts, parts.access) if parts.access else None
         self._ledger = Ledger()
         self._number = 0
         self._unknown: tuple[str, ...] = ()
@@ -67,26 +69,42 @@ class Ticker:
         """One tick; when to come again if sooner than usual. Never raises."""
         self._number += 1
         started = self._parts.clock.now()
-        changed, failed = False, False
+        changed = self._attempt(self._tick, started)
+        # Last, so that nothing of it keeps a replica from healing; and also where healing failed: a key that was
+        # revoked must not wait for a container engine.
+        kept = self.lost_lease or self._attempt(lambda: self._keep_access(look=bool(changed)), started) is not None
+        self._report(started, changed is None or not kept, bool(changed))
+        return self.latest.again_at if self.latest and changed is not None else None
+
+    def close(self) -> None:
+        """The lead ends, and no more ticks come: save what was only counted. Blocks for at most 5 s."""
+        if self._access is not None:
+            self._tell(self._access.close())
+
+    def access(self) -> AccessState:
+        """What is known of the API keys."""
+        return self._access.state if self._access is not None else AccessState()
+
+    def _attempt(self, work: Callable[[], bool], started: datetime) -> bool | None:
+        """What it gave; None where it failed, which is told and counted."""
         try:
-            changed = self._tick(self._number)
+            return work()
         except LostLease as error:
             self.lost_lease = True
             self._tell([Event(started, "lease_lost", "controller", "NewerTerm", str(error))])
             self.on_lost_lease()
+            return False
         except Exception as error:
-            failed = True
             message = f"{type(error).__name__}: {error}"
             self._tell([Event(started, "tick_failed", "tick", type(error).__name__, message)])
-        self._report(started, failed, changed)
-        return self.latest.again_at if self.latest and not failed else None
+            return None
 
-    def _tick(self, number: int) -> bool:
+    def _tick(self) -> bool:
         """From the observation to the report; whether nginx took a new configuration."""
         parts = self._parts
         term = self.lead()
         self._hold(term)
-        snapshot, sighting = self._observer.observe(number)
+        snapshot, sighting = self._observer.observe(self._number)
         wanted = plan(snapshot, self._policies)
         ids = self._record(snapshot, wanted, term)
         routes = act.apply_routes(parts, wanted.gateway)
@@ -153,6 +171,14 @@ class Ticker:
         self._tell(events)
         if events:
             self._parts.store.append(narrate.stamp(events, self._number, self._term or Term(0)))
+
+    def _keep_access(self, *, look: bool) -> bool:
+        """The API keys and their quotas; whether anything came of it. Only changes become rows."""
+        events = self._access.run(look=look) if self._access is not None and self._term is not None else []
+        self._tell(events)
+        if changes := [event for event in events if not event.event.endswith("_failed")]:
+            self._parts.store.append(narrate.stamp(changes, self._number, self._term or Term(0)))
+        return bool(events)
 
     def _tell(self, events: Sequence[Event]) -> None:
         self._parts.sink.emit(narrate.stamp(events, self._number, self._term or Term(0)))

@@ -5,7 +5,8 @@ Durations carry their unit ("300s", "5m", "500ms"). Unknown keys are refused. No
 
 from controller.faults import ConfigError
 from controller.settings.controller import ControllerSettings
-from controller.settings.file import GatewaySettings, PortSettings, Settings, load, parse
+from controller.settings.file import PortSettings, Settings, load, parse
+from controller.settings.gateway import GatewaySettings, PlanSettings, PoolGatewaySettings
 from controller.settings.nodes import NodeSettings, TlsSettings
 from controller.settings.pools import PoolSettings
 
@@ -14,6 +15,8 @@ __all__ = [
     "ControllerSettings",
     "GatewaySettings",
     "NodeSettings",
+    "PlanSettings",
+    "PoolGatewaySettings",
     "PoolSettings",
     "PortSettings",
     "Settings",

@@ -8,26 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from controller.core.policy import PoolPolicy
 from controller.faults import ConfigError, explain, refuse_repeated_keys
 from controller.settings.controller import ControllerSettings
+from controller.settings.gateway import GatewaySettings, PlanSettings
 from controller.settings.nodes import NodeSettings
 from controller.settings.pools import PoolSettings
-from controller.settings.values import Duration, Port, Section
+from controller.settings.values import Port, Section
 
 _NODE_FIELDS = ("name", "docker")
-
-
-class GatewaySettings(Section):
-    """nginx."""
-
-    host: str = "127.0.0.1"
-    connect_timeout: Duration = timedelta(seconds=1)
-    read_timeout: Duration = timedelta(seconds=300)
-    reload_interval: Duration = timedelta(seconds=2)
-    max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
 
 
 class PortSettings(Section):
@@ -55,6 +46,7 @@ class Settings(Section):
 
     pools: tuple[PoolSettings, ...]
     nodes: tuple[NodeSettings, ...] = ()  # none: this machine, under the name `local`
+    plans: tuple[PlanSettings, ...] = ()
     gateway: GatewaySettings = GatewaySettings()
     ports: PortSettings = PortSettings()
     controller: ControllerSettings = ControllerSettings()
@@ -70,12 +62,18 @@ class Settings(Section):
     def _unique(self) -> Settings:
         if not self.pools:
             raise ValueError("pools is empty; name at least one pool")
-        for kind, entries, fields in (("pools", self.pools, ("name", "model")), ("nodes", self.nodes, _NODE_FIELDS)):
+        for kind, entries, fields in (
+            ("pools", self.pools, ("name", "model")),
+            ("nodes", self.nodes, _NODE_FIELDS),
+            ("plans", self.plans, ("name",)),
+        ):
             for field in fields:
-                values = [getattr(entry, field) for entry in entries]
-                for value in values:
-                    if values.count(value) > 1:
-                        raise ValueError(f"two {kind} have the {field} {value!r}; give each its own")
+                _refuse_repeated([getattr(entry, field) for entry in entries], f"two {kind} have the {field}")
+        _refuse_repeated(
+            # nginx compares them without regard to case
+            [name.lower() for pool in self.pools for name in (pool.model, *pool.gateway.aliases)],
+            "two models or aliases, upper and lower case being the same, are called",
+        )
         return self
 
     def policies(self, spec_hashes: Mapping[str, str] | None = None) -> tuple[PoolPolicy, ...]:
@@ -85,6 +83,12 @@ class Settings(Section):
             pool.policy(controller.scrape_interval, controller.node_grace, known.get(pool.name, ""))
             for pool in self.pools
         )
+
+
+def _refuse_repeated(values: list[str], what: str) -> None:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{what} {value!r}; give each its own")
 
 
 def load(path: Path) -> Settings:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from controller.core.model import PoolName
 from controller.core.policy import HealthPolicy, Mode, PoolPolicy
+from controller.settings.gateway import PoolGatewaySettings
 from controller.settings.health import HealthSettings, RolloutSettings
 from controller.settings.scaling import ReplicaBounds, ScalingSettings, beneath
 from controller.settings.values import ModelName, Name, Section, Size
@@ -43,6 +44,7 @@ class PoolSettings(Section):
     health: HealthSettings = HealthSettings()
     rollout: RolloutSettings = RolloutSettings()
     resources: ResourceSettings = ResourceSettings()
+    gateway: PoolGatewaySettings = PoolGatewaySettings()
     mode: Literal["active", "shadow", "paused"] = "active"
     shadow: ScalingSettings | None = None
 

@@ -15,8 +15,9 @@ from controller.installation import Installation
 from controller.settings import Settings
 from controller.stack.specs import specs_of
 
-# What the controller alone goes by; everything else of these sections other programs were started with.
-_FREE = ("controller.tick_interval", "controller.node_grace", "controller.lease_ttl")
+# What the controller alone goes by, or brings to nginx; everything else of these sections other programs run with.
+_FREE = ("controller.tick_interval", "controller.node_grace", "controller.lease_ttl", "gateway.")
+_BOUND = ("gateway.host", "gateway.hot_cache")
 _FIXED = ("ports", "gateway", "controller")
 _FOUND = ("image", "checkpoint")  # of a spec's parts: not in the file, but found out for it
 
@@ -88,6 +89,7 @@ class InForce:
 def compare(old: InForce, new: InForce) -> Difference:
     """What is different. Raises `ConfigError` where an installation knows nothing of one of its pools."""
     moved = [key for name in _FIXED for key in _moved(_section(old, name), _section(new, name), f"{name}.")]
+    moved += _moved(_plans(old.settings), _plans(new.settings), "plans.")
     return Difference(tuple(_pools(old, new)), tuple(_nodes(old, new)), tuple(moved))
 
 
@@ -97,7 +99,7 @@ def beyond_the_controller(old: Settings, new: Settings) -> list[str]:
         key
         for name in _FIXED
         for key in _moved(flat(getattr(old, name)), flat(getattr(new, name)), f"{name}.")
-        if not key.startswith(_FREE)
+        if key.startswith(_BOUND) or not key.startswith(_FREE)
     ]
     return [f"{key}: other programs run with it; `stoker down` and `stoker up` take it in" for key in keys]
 
@@ -142,6 +144,12 @@ def _nodes(old: InForce, new: InForce) -> Iterator[str]:
             yield f"node {name}: {'; '.join(_moved(flat(before[name]), flat(node)))}"
     for name in [name for name in before if name not in after]:
         yield f"node {name}: gone"
+
+
+def _plans(settings: Settings) -> dict[str, str]:
+    return {
+        f"{plan.name}.{key}": value for plan in settings.plans for key, value in flat(plan).items() if key != "name"
+    }
 
 
 def _section(given: InForce, name: str) -> Mapping[str, str]:

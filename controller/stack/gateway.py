@@ -6,6 +6,7 @@ import shutil
 
 from controller.adapters.clock import SystemClock
 from controller.adapters.nginx import gateway as nginx
+from controller.adapters.nginx.rules import rules_of
 from controller.core.errors import GatewayRejected, GatewayUnavailable
 from controller.core.model import PoolRoutes
 from controller.installation import Layout
@@ -16,7 +17,8 @@ from controller.stack.trouble import Trouble
 
 def parts(settings: Settings, layout: Layout) -> nginx.NginxParts:
     """The parts of this installation's gateway."""
-    return nginx.NginxParts(layout.gateway, layout.logs, settings.gateway, settings.ports, SystemClock())
+    clock, rules = SystemClock(), rules_of(settings)
+    return nginx.NginxParts(layout.gateway, layout.logs, settings.gateway, settings.ports, clock, rules)
 
 
 def prepare(settings: Settings, layout: Layout) -> None:
@@ -25,13 +27,22 @@ def prepare(settings: Settings, layout: Layout) -> None:
     Raises:
         Trouble: nginx refuses it, or cannot be run.
     """
-    # No replica of an earlier run lives, and others may have their ports by now.
-    shutil.rmtree(layout.gateway, ignore_errors=True)
+    _clear(layout)
     pools = [PoolRoutes(policy.pool, policy.model) for policy in settings.policies()]
     try:
         nginx.prepare(parts(settings, layout), pools)
     except (GatewayRejected, GatewayUnavailable) as error:
         raise Trouble(f"nginx cannot be started: {' '.join(str(error).split())}") from error
+
+
+def _clear(layout: Layout) -> None:
+    """No replica of an earlier run lives, and others may have their ports by now. Keys are the same as before."""
+    kept = layout.gateway / "access"
+    for entry in layout.gateway.glob("*"):
+        if entry.is_dir() and entry != kept:
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry != kept:
+            entry.unlink(missing_ok=True)
 
 
 def program(settings: Settings, layout: Layout) -> Program:

@@ -1,81 +1,22 @@
-"""Access-log lines -> counts and histograms per pool and replica. Pure: no socket, no clock.
+"""Access-log lines -> counts and histograms per pool and replica; those per key and plan are in `usage`.
 
-A line is what `log_format stoker` of the gateway writes, behind a syslog header:
-
-    <190>Nov 23 01:52:30 stoker: {"pool":"smollm2","replica":"smollm2-1","status":"200","duration":0.512,
-     "header_times":"-, 0.312","response_times":"0.001, 0.510","tried":"127.0.0.1:4001, 127.0.0.1:4002","bytes":1234}
-
-or what `log_format stoker_failed` writes, of the replicas that were tried in vain before that:
-
-    <190>Nov 23 01:52:30 stoker: {"pool":"smollm2","failed":"smollm2-2,smollm2-3"}
-
-The two lists of times have one element for each time that the request was begun; `tried` has the replicas of the last
-time. `replica` is the one that answered, empty where nginx had to answer itself.
+Pure: no socket, no clock.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-# Seconds. 0.3 and 0.5 are objectives; the last ones are long generations.
-BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
+from exporters.edge.lines import NAME, Failed, Line, MalformedLine, parse
+from exporters.edge.sums import NEW_S, Counts, Histogram
+from exporters.edge.usage import Usage
+
 MAX_SERIES = 2000  # pairs of pool and replica; whoever can reach the socket cannot fill the memory
 MAX_POOLS = 200  # they are never forgotten, as their replicas are
+_FOR_A_REPLICA = ("", "no_replica", "full")  # causes of those that a replica would have answered
 
-NEW_S = 1.5  # whoever scrapes once a second sees a new count at 0, and no other scraper can take that from him
-
-_NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,127})?")  # empty: no pool was chosen, no replica was tried
-_CODE = re.compile(r"[1-5][0-9]{2}")
 _FAILED = "failed"
-
-
-class MalformedLine(ValueError):
-    """A datagram that is no line of ours."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One finished request."""
-
-    pool: str
-    replica: str
-    code: str
-    duration_s: float
-    first_byte_s: float | None  # None: no byte of a replica's answer came
-    tries: int
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The replicas that one request was sent to in vain. Not a request: its own line follows, or came before."""
-
-    pool: str
-    replicas: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class Histogram:
-    """Counts per bucket (not yet cumulated), the last one being everything above the highest bound."""
-
-    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
-    total: float = 0.0
-
-    def observe(self, value: float) -> None:
-        """Add one value, in seconds."""
-        self.counts[bisect_left(BOUNDS, value)] += 1
-        self.total += value
-
-    def cumulated(self) -> list[tuple[str, float]]:
-        """Upper bound as Prometheus writes it, and how many values lie at or below it."""
-        buckets, sum_so_far = [], 0
-        for bound, count in zip((*BOUNDS, float("inf")), self.counts, strict=True):
-            sum_so_far += count
-            buckets.append(("+Inf" if bound == float("inf") else str(bound), float(sum_so_far)))
-        return buckets
 
 
 @dataclass(slots=True)
@@ -112,10 +53,11 @@ class Pool:
     last_request: float = 0.0  # seconds since the epoch
     durations: Histogram = field(default_factory=Histogram)
     first_bytes: Histogram = field(default_factory=Histogram)
+    cache: Counts = field(default_factory=Counts)  # by layer and result
     told_at: float | None = None
 
     def tell(self, now: float) -> Pool:
-        """As `Series.tell`; the last request is no count, and told at once."""
+        """As `Series.tell`; the last request is no count, and told at once. `cache` tells for itself."""
         self.told_at = now if self.told_at is None else self.told_at
         return self if now - self.told_at >= NEW_S else Pool(self.last_request)
 
@@ -127,6 +69,7 @@ class EdgeStats:
         self.lines = 0
         self.malformed = 0
         self.pools: dict[str, Pool] = {}
+        self.usage = Usage()
         self._series: dict[tuple[str, str], Series] = {}
 
     def take(self, datagram: bytes, now: float, wall: float) -> None:
@@ -162,14 +105,22 @@ class EdgeStats:
     def _take_request(self, line: Line, now: float, wall: float) -> None:
         series = self._at(line.pool, line.replica)
         pool = self.pools.get(line.pool) or self._add_pool(line.pool)
-        pool.last_request, series.seen_at = wall, now
+        series.seen_at = now
         series.codes[line.code] = series.codes.get(line.code, 0) + 1
-        series.durations.observe(line.duration_s)
-        pool.durations.observe(line.duration_s)
         series.retries += line.tries - 1
+        access = line.access
+        if access.result:
+            pool.cache.add((access.layer, access.result))
+        plan = self.usage.take(line)
+        if access.refused in _FOR_A_REPLICA:
+            pool.last_request = wall
+        # What was refused is no answer: a flood of refusals would make a plan and its pool look fast.
+        sums = (series,) if access.refused else (series, pool, plan)
+        for one in sums:
+            one.durations.observe(line.duration_s)
         if line.first_byte_s is not None:
-            series.first_bytes.observe(line.first_byte_s)
-            pool.first_bytes.observe(line.first_byte_s)
+            for one in sums:
+                one.first_bytes.observe(line.first_byte_s)
 
     def _take_failed(self, line: Failed, now: float) -> None:
         for series in [self._at(line.pool, replica) for replica in line.replicas]:
@@ -181,61 +132,6 @@ class EdgeStats:
 
     def _add(self, pool: str, replica: str) -> Series:
         """The one place where a label value comes into being."""
-        if len(self._series) >= MAX_SERIES or not (_NAME.fullmatch(pool) and _NAME.fullmatch(replica)):
+        if len(self._series) >= MAX_SERIES or not (NAME.fullmatch(pool) and NAME.fullmatch(replica)):
             raise MalformedLine("an impossible name, or too many names")
         return self._series.setdefault((pool, replica), Series())
-
-
-def parse(datagram: bytes) -> Line | Failed:
-    """Read one line.
-
-    Raises:
-        MalformedLine: with no detail worth logging; the caller counts it.
-    """
-    try:
-        data = json.loads(datagram[datagram.index(b"{") :])
-        if _FAILED in data:
-            return _parse_failed(data)
-        responses = data["response_times"].replace(" : ", ", ").split(", ")
-        headers = data["header_times"].replace(" : ", ", ").split(", ")
-        line = Line(
-            pool=data["pool"],
-            replica=data["replica"],
-            code=data["status"],
-            duration_s=float(data["duration"]),
-            first_byte_s=_first_byte(headers, responses) if data["replica"] else None,
-            tries=len(responses) + data["tried"].count(","),
-        )
-        valid = isinstance(line.pool, str) and isinstance(line.replica, str) and _CODE.fullmatch(line.code)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise MalformedLine from error
-    times = (line.duration_s, line.first_byte_s or 0.0)
-    if not valid or not all(0 <= time < float("inf") for time in times):
-        raise MalformedLine("an impossible value")
-    return line
-
-
-def _parse_failed(data: dict[str, str]) -> Failed:
-    line = Failed(data["pool"], tuple(data[_FAILED].split(",")))
-    if not (isinstance(line.pool, str) and line.pool and all(line.replicas)):
-        raise MalformedLine("an attempt on nobody")
-    return line
-
-
-def _first_byte(headers: list[str], responses: list[str]) -> float | None:
-    """What the user waited: every earlier try to its end, and the last one to its header."""
-    if headers[-1] in ("-", ""):
-        return None
-    return sum((float(time) for time in responses[:-1] if time != "-"), float(headers[-1]))
-
-
-def in_flight(answer: bytes) -> dict[str, int]:
-    """The gateway's answer to `GET /in_flight`: requests in flight per pool.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    pools = json.loads(answer)["pools"] if answer[:1] == b"{" else None
-    if not isinstance(pools, dict):
-        raise ValueError("no object of pools")
-    return {str(pool): int(count) for pool, count in pools.items() if _NAME.fullmatch(pool)}

@@ -15,17 +15,19 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from exporters.edge.collect import EdgeStats, in_flight
+from exporters.edge.collect import EdgeStats
+from exporters.edge.families import families
+from exporters.edge.lines import InFlight, in_flight
 
 FORGET_AFTER_S = 900.0  # a replica that is gone leaves no series behind for ever
+FORGET_KEYS_AFTER_S = 3600.0
 _LOOPBACK = "127.0.0.1"
 ASK_TIMEOUT_S = 0.5
 RECEIVE_BUFFER_BYTES = 32 * 1024 * 1024  # a second and more of lines at 20,000 per second
 _SO_RCVBUFFORCE = 33  # Linux; Python has no name for it
-_LABELS = ("pool", "replica")
 
 
 class PortInUse(Exception):
@@ -104,23 +106,24 @@ class _Page(Collector):
         """Blocks for at most 0.5 s, when nginx does not answer."""
         yield from self._in_flight()
         yield from self._lost()
-        with self._lock:  # held for about 40 us per replica
+        with self._lock:  # held for about 40 us per replica, and 15 us per key
             now = time.monotonic()
             self._stats.forget(now - FORGET_AFTER_S)
+            self._stats.usage.forget(FORGET_KEYS_AFTER_S)
             told = families(self._stats, now)
         yield from told
 
     def _in_flight(self) -> Iterator[Metric]:
         """Absent when nginx does not answer: unknown is not zero."""
-        counts = _ask(self._gateway.hostname or "127.0.0.1", self._gateway.port or 80)
-        if counts is None:
+        found = _ask(self._gateway.hostname or "127.0.0.1", self._gateway.port or 80)
+        if found is None:
             return
-        family = GaugeMetricFamily(
-            "stoker_edge_requests_in_flight", "Requests accepted by the gateway and not yet finished.", labels=("pool",)
-        )
-        for pool, count in sorted(counts.items()):
-            family.add_metric((pool,), count)
-        yield family
+        text = "Requests accepted by the gateway and not yet finished."
+        yield _gauge("stoker_edge_requests_in_flight", text, "pool", found.pools)
+        if found.plans is not None:
+            with self._lock:
+                plans = self._stats.usage.in_flight(found.plans)
+            yield _gauge("stoker_edge_plan_requests_in_flight", "The same by the plan of their keys.", "plan", plans)
 
     def _lost(self) -> Iterator[Metric]:
         """Absent where the kernel does not tell."""
@@ -130,71 +133,11 @@ class _Page(Collector):
             yield CounterMetricFamily("stoker_edge_log_lines_lost", text, value=drops)
 
 
-def families(stats: EdgeStats, now: float) -> list[Metric]:
-    """All that the access log told; `now` is the clock of `EdgeStats.take`."""
-    return [*_requests(stats, now), *_pools(stats, now), *_lines(stats)]
-
-
-def _requests(stats: EdgeStats, now: float) -> list[Metric]:
-    codes = CounterMetricFamily(
-        "stoker_edge_requests", "Finished requests by the status the client got.", labels=(*_LABELS, "code")
-    )
-    retries = CounterMetricFamily(
-        "stoker_edge_retries", "Replicas tried in vain before the one that answered or failed last.", labels=_LABELS
-    )
-    failed = CounterMetricFamily(
-        "stoker_edge_attempts_failed",
-        "Attempts in vain: refused, reset, timed out, broken off before the first byte, or a 503 and another try.",
-        labels=_LABELS,
-    )
-    durations = HistogramMetricFamily(
-        "stoker_edge_request_duration_seconds", "From the first byte read to the last byte sent.", labels=_LABELS
-    )
-    first_bytes = HistogramMetricFamily(
-        "stoker_edge_time_to_first_byte_seconds",
-        "From the first try to the header of the answer; requests that no replica answered are left out.",
-        labels=_LABELS,
-    )
-    for pool, replica, series in stats.series():
-        names, series = (pool, replica), series.tell(now)
-        for code, count in sorted(series.codes.items()):
-            codes.add_metric((*names, code), count)
-        retries.add_metric(names, series.retries)
-        if replica:
-            failed.add_metric(names, series.failed)
-        durations.add_metric(names, series.durations.cumulated(), series.durations.total)
-        first_bytes.add_metric(names, series.first_bytes.cumulated(), series.first_bytes.total)
-    return [codes, retries, failed, durations, first_bytes]
-
-
-def _pools(stats: EdgeStats, now: float) -> list[Metric]:
-    last_requests = GaugeMetricFamily(
-        "stoker_edge_last_request_timestamp_seconds",
-        "When the newest line of the access log came, whatever its status: a pool without replicas is woken by it.",
-        labels=("pool",),
-    )
-    durations = HistogramMetricFamily(
-        "stoker_edge_pool_request_duration_seconds", "Request durations of all of a pool's replicas.", labels=("pool",)
-    )
-    first_bytes = HistogramMetricFamily(
-        "stoker_edge_pool_time_to_first_byte_seconds", "Times to first byte of all of them.", labels=("pool",)
-    )
-    for name, pool in sorted(stats.pools.items()):
-        if name:
-            told = pool.tell(now)
-            last_requests.add_metric((name,), told.last_request)
-            durations.add_metric((name,), told.durations.cumulated(), told.durations.total)
-            first_bytes.add_metric((name,), told.first_bytes.cumulated(), told.first_bytes.total)
-    return [last_requests, durations, first_bytes]
-
-
-def _lines(stats: EdgeStats) -> list[Metric]:
-    return [
-        CounterMetricFamily("stoker_edge_log_lines", "Access-log lines received.", value=stats.lines),
-        CounterMetricFamily(
-            "stoker_edge_log_lines_malformed", "Lines received that are none of the gateway's.", value=stats.malformed
-        ),
-    ]
+def _gauge(name: str, text: str, label: str, counts: dict[str, int]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=(label,))
+    for value, count in sorted(counts.items()):
+        family.add_metric((value,), count)
+    return family
 
 
 def kernel_drops(sock: socket.socket) -> int | None:
@@ -209,13 +152,13 @@ def kernel_drops(sock: socket.socket) -> int | None:
     return None
 
 
-def _ask(host: str, port: int) -> dict[str, int] | None:
+def _ask(host: str, port: int) -> InFlight | None:
     connection = http.client.HTTPConnection(host, port, timeout=ASK_TIMEOUT_S)
     try:
         connection.request("GET", "/in_flight", headers={"Connection": "close"})
         with connection.getresponse() as answer:
             return in_flight(answer.read())
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+    except (OSError, http.client.HTTPException, ValueError):
         return None
     finally:
         connection.close()

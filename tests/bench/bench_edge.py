@@ -13,6 +13,7 @@ from exporters.edge.collect import EdgeStats
 from exporters.edge.serve import EdgeExporter, EdgeOptions, kernel_drops
 
 REPLICAS = 300
+KEYS = 1000
 LINES = 200_000
 
 
@@ -25,13 +26,16 @@ def _lines(count: int) -> list[bytes]:
     chance = random.Random(1)
     template = (
         '<190>Nov 23 01:52:30 stoker: {"pool":"smollm2","replica":"smollm2-%d","status":"200","duration":%.3f,'
-        '"header_times":"-, %.3f","response_times":"0.001, %.3f","tried":"127.0.0.1:9001","bytes":%d}'
+        '"header_times":"-, %.3f","response_times":"0.001, %.3f","tried":"127.0.0.1:9001","bytes":%d,'
+        '"key":"key_%012x","plan":"%s","tokens_in":"%d","tokens_out":"%d","cache":"%s","layer":"nginx","refused":""}'
     )
     lines = []
     for _ in range(count):
         first, whole = chance.expovariate(3), chance.expovariate(0.5)
-        values = (chance.randrange(REPLICAS), first + whole, first, first + whole, chance.randrange(100, 9999))
-        lines.append((template % values).encode())
+        times = (chance.randrange(REPLICAS), first + whole, first, first + whole, chance.randrange(100, 9999))
+        key, cache = chance.randrange(KEYS), "HIT" if chance.random() < 0.1 else "MISS"
+        tokens = (chance.randrange(1, 4000), chance.randrange(1, 1000))
+        lines.append((template % (*times, key, ("gold", "free")[key % 2], *tokens, cache)).encode())
     return lines
 
 

@@ -1,4 +1,4 @@
-"""The three databases that the contract suites of StateStore and Lease run on, each with what a test does to it."""
+"""The three databases that the contract suites of the stores and of Lease run on, and what a test does to each."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from controller.adapters.database import DatabaseLease, SqlStore
-from controller.ports import Lease
-from tests.fakes.store import FakeDatabase, FakeLease, FakeStore
+from controller.adapters.database.keys import SqlKeys
+from controller.ports import KeyStore, Lease
+from tests.fakes.store import FakeDatabase, FakeKeys, FakeLease, FakeStore
 from tests.postgres import PostgresServer
 
 Store = FakeStore | SqlStore
@@ -25,6 +26,8 @@ class Database(Protocol):
     def lease(
         self, store: Any, holder: str, ttl_s: float = 10.0, now: Callable[[], float] = time.monotonic
     ) -> Lease: ...
+
+    def keys(self, store: Any) -> KeyStore: ...
 
     def pass_time(self, seconds: float) -> None:
         """Its clock goes on."""
@@ -50,6 +53,9 @@ class InMemory:
         self, store: FakeStore, holder: str, ttl_s: float = 10.0, now: Callable[[], float] = time.monotonic
     ) -> FakeLease:
         return FakeLease(store, holder, ttl_s, now)
+
+    def keys(self, store: FakeStore) -> FakeKeys:
+        return FakeKeys(store)
 
     def pass_time(self, seconds: float) -> None:
         self._database.at += seconds
@@ -81,6 +87,9 @@ class _Sql:
         self, store: SqlStore, holder: str, ttl_s: float = 10.0, now: Callable[[], float] = time.monotonic
     ) -> DatabaseLease:
         return DatabaseLease(store, holder, ttl_s, now)
+
+    def keys(self, store: SqlStore) -> SqlKeys:
+        return SqlKeys(store)
 
     def close(self) -> None:
         for store in self._stores:

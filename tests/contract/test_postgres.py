@@ -11,6 +11,7 @@ import pytest
 
 from controller.adapters.database import DatabaseRefused, DatabaseUnavailable, SqlStore
 from controller.adapters.database import postgres as adapter
+from controller.adapters.database.tables import SCHEMA
 from controller.core.errors import LostLease
 from controller.core.model import Term
 from tests.contract.databases import Postgres
@@ -187,7 +188,7 @@ def test_tables_of_another_version_are_refused(postgres: PostgresServer) -> None
         admin.execute("UPDATE stoker_lead SET version = 99")
 
     why = refusal(url)
-    assert "has tables of version 99, and this Stoker needs 3; stop every controller" in why
+    assert f"has tables of version 99, and this Stoker needs {SCHEMA}; stop every controller" in why
 
 
 def test_tables_of_another_program_are_left_alone(postgres: PostgresServer) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from controller.adapters.nginx import NginxGateway, NginxParts, command, prepare
+from controller.adapters.nginx.rules import PoolRules, Rules
 from controller.core.model import Address, GatewayPlan, PoolName, PoolRoutes, ReplicaId, Server
 from controller.settings import GatewaySettings, PortSettings
 from tests.fakes.clock import FakeClock
@@ -106,7 +107,8 @@ class RunningNginx:
     def workers(self) -> frozenset[int]:
         """Pids of all workers, those that shut down too."""
         try:
-            return frozenset(child.pid for child in psutil.Process(self.pid).children())
+            children = psutil.Process(self.pid).children()
+            return frozenset(child.pid for child in children if "worker process" in _title(child))
         except psutil.NoSuchProcess:
             return frozenset()
 
@@ -161,7 +163,19 @@ class RunningNginx:
         return self.parts.logs / "nginx.log"
 
 
-def parts_in(folder: Path, clock: FakeClock, **settings: object) -> NginxParts:
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+# One client would otherwise be one user, and a user has one replica.
+SPREAD = Rules({name: PoolRules(routing="least_connections") for name in ("smollm2", "other")})
+
+
+def parts_in(folder: Path, clock: FakeClock, rules: Rules = SPREAD, **settings: object) -> NginxParts:
     """Parts with a folder, ports and limits of their own; `settings` replace those of the gateway."""
-    gateway = GatewaySettings.model_validate({"connect_timeout": timedelta(milliseconds=300), **settings})
-    return NginxParts(folder / "gateway", folder / "logs", gateway, ports(), clock)
+    quick = {"connect_timeout": timedelta(milliseconds=300), "queue_timeout": timedelta(milliseconds=200)}
+    gateway = GatewaySettings.model_validate({**quick, **settings})
+    return NginxParts(folder / "gateway", folder / "logs", gateway, ports(), clock, rules)

@@ -1,19 +1,21 @@
-"""StateStore and Lease in memory, with the same fencing; and a sink that keeps what it was told."""
+"""StateStore, KeyStore and Lease in memory, with the same fencing; and a sink that keeps what it was told."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
+from controller.core.access import ApiKey, KeyId
 from controller.core.decision import Memory, Plan
 from controller.core.errors import LostLease, TransientError
 from controller.core.evaluation import Evaluation
 from controller.core.event import Event
 from controller.core.model import Container, Order, PoolMemory, PoolName, Term
+from controller.core.quota import DayUsage
 from controller.ports import LastWords, Recorded, RecordedEvaluation, TickReport
 
 _NAMES = [item.name for item in fields(PoolMemory)]
@@ -38,6 +40,10 @@ class FakeDatabase:
     orders: list[Order] = field(default_factory=list)
     specs: dict[tuple[PoolName, str], str] = field(default_factory=dict)
     words: list[LastWords] = field(default_factory=list)
+    keys: dict[KeyId, ApiKey] = field(default_factory=dict)
+    changed: dict[KeyId, int] = field(default_factory=dict)  # the version with the last change of each key
+    keys_version: int = 0
+    usage: dict[tuple[date, KeyId], DayUsage] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     @contextmanager
@@ -178,6 +184,70 @@ class FakeStore:
 
     def close(self) -> None:
         """There is nothing to give back."""
+
+    def leading(self) -> AbstractContextManager[None]:
+        """A transaction under the term that was taken through this store."""
+        return self.database.asked(self._term)
+
+
+class FakeKeys:
+    """See `KeyStore`."""
+
+    def __init__(self, store: FakeStore | None = None) -> None:
+        self._store = store or FakeStore()
+        self.database = self._store.database
+
+    def list_keys(self, since: int = 0) -> tuple[ApiKey, ...]:
+        with self.database.asked():
+            return tuple(key for key in self.database.keys.values() if self.database.changed[key.id] > since)
+
+    def find_keys(self, *, limit: int, of: str | None = None) -> tuple[ApiKey, ...]:
+        with self.database.asked():
+            found = [key for key in self.database.keys.values() if of is None or of in (key.id, key.name)]
+        return tuple(sorted(found, key=lambda key: (key.created_at, key.id), reverse=True)[:limit])
+
+    def keys_version(self) -> int:
+        with self.database.asked():
+            return self.database.keys_version
+
+    def add_key(self, key: ApiKey) -> None:
+        with self._store.leading():
+            self._require_new(key)
+            self._write([key])
+
+    def change_key(self, key: KeyId, change: Callable[[ApiKey], Sequence[ApiKey]]) -> tuple[ApiKey, ...]:
+        with self._store.leading():
+            before = self.database.keys.get(key)
+            if before is None:
+                return ()
+            after = tuple(change(before))
+            for item in after:
+                if item.id != key:
+                    self._require_new(item)
+            self._write([item for item in after if item != before])
+            return after
+
+    def usage(self, since: date) -> tuple[DayUsage, ...]:
+        with self.database.asked():
+            return tuple(total for (day, _), total in sorted(self.database.usage.items()) if day >= since)
+
+    def save_usage(self, totals: Sequence[DayUsage]) -> None:
+        with self._store.leading():
+            self.database.usage |= {(total.day, total.key): total for total in totals}
+            if totals:
+                oldest = max(total.day for total in totals) - timedelta(days=92)
+                self.database.usage = {at: total for at, total in self.database.usage.items() if at[0] >= oldest}
+
+    def _require_new(self, key: ApiKey) -> None:
+        known = self.database.keys.values()
+        if key.id in self.database.keys or key.digest in [other.digest for other in known]:
+            raise TransientError(f"there is a key {key.id} already")
+
+    def _write(self, keys: Sequence[ApiKey]) -> None:
+        if keys:
+            self.database.keys_version += 1
+        for key in keys:
+            self.database.keys[key.id], self.database.changed[key.id] = key, self.database.keys_version
 
 
 def _lasting(memory: Memory) -> Memory:

@@ -20,6 +20,7 @@ from tests.fakes.engine import Behaviour, Exchange, FakeEngine, black_hole, engi
 from tests.fakes.running_nginx import POOL, RunningNginx, free_port, parts_in, plan
 from tests.waiting import wait_for
 
+BODY = b'{"model":"smollm2"}'
 OTHER = PoolRoutes(PoolName("other"), "org/Other:1b")
 
 
@@ -58,8 +59,10 @@ def test_an_empty_pool_asks_to_come_again(nginx: RunningNginx) -> None:
     assert error_of(answer)["type"] == "server_error"
 
 
-def test_health_and_models_are_answered_without_replicas(nginx: RunningNginx) -> None:
+def test_health_is_answered_without_replicas_and_the_models_are_those_that_are_up(nginx: RunningNginx) -> None:
     assert nginx.ask("GET", "/healthz")[2] == b"ok\n"
+    assert json.loads(nginx.ask("GET", "/v1/models")[2]) == {"object": "list", "data": []}
+    nginx.apply(plan(Address("127.0.0.1", 9)))
     assert json.loads(nginx.ask("GET", "/v1/models")[2]) == {
         "object": "list",
         "data": [{"id": "smollm2", "object": "model", "created": 0, "owned_by": "stoker"}],
@@ -72,9 +75,9 @@ def test_health_and_models_are_answered_without_replicas(nginx: RunningNginx) ->
     [
         pytest.param("GET", "/", None, 404, "not_found", id="unknown path"),
         pytest.param("GET", "/_error/503", None, 404, "not_found", id="internal path"),
-        pytest.param("POST", "/v1/../metrics", b"{}", 404, "not_found", id="path that climbs out"),
+        pytest.param("POST", "/v1/../metrics", BODY, 404, "not_found", id="path that climbs out"),
         pytest.param("GET", "/v1/chat/completions", None, 405, "method_not_allowed", id="GET of a completion"),
-        pytest.param("POST", "/v1/models", b"{}", 405, "method_not_allowed", id="POST of the models"),
+        pytest.param("POST", "/v1/models", BODY, 405, "method_not_allowed", id="POST of the models"),
         pytest.param("GET", "/v1/models/nobody", None, 404, "model_not_found", id="unknown model"),
         pytest.param("POST", "/v1/completions", b"x" * 3000, 413, "request_too_large", id="too large"),
     ],
@@ -139,7 +142,8 @@ def test_the_model_names_the_pool(nginx: RunningNginx) -> None:
         pytest.param(b"[1]", 400, "invalid_json", id="no object"),
         pytest.param(b"null", 400, "invalid_json", id="null"),
         pytest.param(b"model=smollm2", 400, "invalid_json", id="no JSON"),
-        pytest.param(b'{"model":"\xff"}', 404, "model_not_found", id="no UTF-8"),
+        pytest.param(b'{"model":"\xff"}', 400, "invalid_json", id="no UTF-8"),
+        pytest.param(b'{"model":' + b"[" * 40 + b"]" * 40 + b"}", 400, "invalid_json", id="nested deeply"),
         pytest.param(None, 400, "invalid_json", id="no body"),
     ],
 )
@@ -157,17 +161,22 @@ def test_with_two_pools_the_model_must_be_known(
         assert "org/Other:1b, smollm2" in str(error["message"])
 
 
-def test_with_one_pool_everything_goes_there(nginx: RunningNginx) -> None:
+def test_what_the_engine_gets(nginx: RunningNginx) -> None:
     with engines(Exchange.answer) as (engine,):
         nginx.apply(plan(engine.address))
-
-        for body in (b'{"model":"whatever"}', b"{}", b"no json"):
-            assert nginx.post(body)[0] == 200
-        assert nginx.ask("POST", "/v1/a%20b?q=%41", b"{}")[0] == 200
+        headers = {"Authorization": "Bearer a-secret", "X-Request-Id": "mine-1", "X-Stoker-Pool": "other"}
+        connection = nginx.connect()
+        connection.request("POST", "/v1/chat/completions?q=%41", BODY, headers)
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["X-Request-Id"]) == (200, "mine-1")
+        connection.close()
 
     head = engine.seen[-1].head
-    assert head.startswith(b"POST /v1/a%20b?q=%41 HTTP/1.1\r\n")
+    assert head.startswith(b"POST /v1/chat/completions?q=%41 HTTP/1.1\r\n")
     assert b"Connection: close" in head
+    assert b"X-Request-Id: mine-1" in head
+    assert b"a-secret" not in head
+    assert engine.seen[-1].body == BODY
 
 
 def test_a_replica_on_ipv6(nginx: RunningNginx) -> None:
@@ -241,7 +250,7 @@ def test_a_stream_that_began_is_not_tried_again(nginx: RunningNginx) -> None:
     with engines(half, half) as (one, two):
         nginx.apply(plan(one.address, two.address))
         connection = nginx.connect()
-        connection.request("POST", "/v1/chat/completions", b"{}")
+        connection.request("POST", "/v1/chat/completions", BODY)
         answer = connection.getresponse()
         assert answer.status == 200
         connection.close()
@@ -296,7 +305,7 @@ def test_bytes_arrive_before_the_engine_is_done(nginx: RunningNginx) -> None:
     with engines(stream) as (engine,):
         nginx.apply(plan(engine.address))
         connection = nginx.connect()
-        connection.request("POST", "/v1/chat/completions", b"{}")
+        connection.request("POST", "/v1/chat/completions", BODY)
         answer = connection.getresponse()
 
         assert answer.read(9) == b"data: 1\n\n"
@@ -310,7 +319,7 @@ def test_a_client_that_leaves_frees_its_replica(nginx: RunningNginx) -> None:
     with engines(lambda it: left.append(it.client_left(20))) as (engine,):
         nginx.apply(plan(engine.address))
         connection = nginx.connect()
-        connection.request("POST", "/v1/chat/completions", b"{}")
+        connection.request("POST", "/v1/chat/completions", BODY)
         wait_for(lambda: nginx.in_flight() == {"smollm2": 1}, 10, "the request is in flight")
         connection.close()
 
@@ -330,7 +339,7 @@ def test_a_stream_survives_reloads_and_the_removal_of_its_replica(nginx: Running
     with engines(stream, Exchange.answer) as (old, new):
         nginx.apply(plan(old.address))
         connection = nginx.connect()
-        connection.request("POST", "/v1/chat/completions", b"{}")
+        connection.request("POST", "/v1/chat/completions", BODY)
         answer = connection.getresponse()
         for wanted in (plan(old.address, new.address), plan(new.address)):
             nginx.apply(wanted)
@@ -413,7 +422,8 @@ def test_a_hundred_pools(nginx: RunningNginx) -> None:
 
     nginx.apply(GatewayPlan(pools))
 
-    assert len(json.loads(nginx.ask("GET", "/v1/models")[2])["data"]) == 100
+    assert len(nginx.in_flight()) == 100
+    assert json.loads(nginx.ask("GET", f"/v1/models/{pools[99].model}")[2])["id"] == pools[99].model
     assert error_of(nginx.post(json.dumps({"model": pools[99].model}).encode()))["code"] == "no_replica_ready"
 
 
@@ -445,7 +455,7 @@ def test_a_stream_survives_the_death_of_the_master(nginx: RunningNginx) -> None:
     with engines(stream) as (engine,):
         nginx.apply(plan(engine.address))
         connection = nginx.connect()
-        connection.request("POST", "/v1/chat/completions", b"{}")
+        connection.request("POST", "/v1/chat/completions", BODY)
         answer = connection.getresponse()
         nginx.kill(orphans_too=False)
         nginx.start()

@@ -19,6 +19,9 @@ from tests.fakes.engine import Behaviour, Exchange, FakeEngine, black_hole, engi
 from tests.fakes.running_nginx import RunningNginx, free_port, parts_in, plan
 from tests.waiting import wait_for
 
+BODY = b'{"model":"smollm2"}'
+STREAM = b'{"model":"smollm2","stream":true}'
+
 
 @dataclass
 class Log:
@@ -112,13 +115,14 @@ def test_the_replica_that_was_tried_in_vain_is_named(
 
 def _post_until(nginx: RunningNginx, seen: FakeEngine) -> None:
     """Requests until that engine has had one: workers begin with any."""
-    wait_for(lambda: nginx.post() and seen.seen, 20, "the first one is tried")
+    wait_for(lambda: nginx.post(STREAM) and seen.seen, 20, "the first one is tried")
 
 
 def test_refused_and_unanswered_connections_are_named(nginx: RunningNginx, log: Log) -> None:
     with engines(Exchange.answer) as (engine,), black_hole() as hole:
         nginx.apply(plan(hole, Address("127.0.0.1", free_port()), engine.address))
         wait_for(lambda: nginx.post() and log.read() >= {"001", "002"}, 20, "an attempt on each of the two")
+        wait_for(lambda: log.read() and log.requests, 20, "a request")
 
     assert set(log.requests) == {("003", "200")}
 
@@ -152,7 +156,7 @@ def test_a_client_that_leaves_is_nobodys_failure(nginx: RunningNginx, log: Log) 
     with engines(lambda exchange: exchange.begin_stream() or exchange.client_left(30)) as (engine,):
         nginx.apply(plan(engine.address))
         connection = nginx.connect()
-        connection.request("POST", "/v1/chat/completions", b"{}")
+        connection.request("POST", "/v1/chat/completions", STREAM)
         wait_for(lambda: engine.seen, 10, "the replica has it")
         connection.close()
         log.await_lines(requests=1)
@@ -172,7 +176,7 @@ def test_an_answer_without_trouble_is_one_line(nginx: RunningNginx, log: Log) ->
         nginx.apply(plan(engine.address))
         assert nginx.post()[0] == 204
         engine.behave = Exchange.answer
-        assert nginx.post(json.dumps({"prompt": "x" * 100_000}).encode())[0] == 200
+        assert nginx.post(json.dumps({"model": "smollm2", "prompt": "x" * 100_000}).encode())[0] == 200
         log.await_lines(requests=2)
 
     assert log.requests == [("001", "204"), ("001", "200")]

@@ -120,7 +120,8 @@ def test_a_long_head_passes(nginx: RunningNginx) -> None:
 
 def test_a_burst_of_requests_is_taken(tmp_path: Path) -> None:
     """More at once than the usual backlog of 511: a unix socket refuses what is over it, and does not wait."""
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    head += b"Content-Length: %d\r\n\r\n%s" % (len(STREAM), STREAM)
     clock = FakeClock()
     nginx = RunningNginx(parts_in(tmp_path, clock, connect_timeout=timedelta(seconds=30)), clock)
     with engines(Exchange.answer, Exchange.answer) as (one, two), contextlib.ExitStack() as held:
@@ -139,7 +140,8 @@ def test_a_request_without_a_host_is_passed_on(nginx: RunningNginx) -> None:
     with engines(Exchange.answer) as (engine,):
         nginx.apply(plan(engine.address))
         with socket.create_connection(("127.0.0.1", nginx.parts.ports.gateway), timeout=20) as client:
-            client.sendall(b"POST /v1/chat/completions HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}")
+            head = b"POST /v1/chat/completions HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(STREAM)
+            client.sendall(head + STREAM)
             assert client.recv(12) == b"HTTP/1.1 200"
 
 

@@ -22,7 +22,7 @@ from sqlmodel import SQLModel, create_engine
 
 from controller.adapters.database.connections import Connections, words
 from controller.adapters.database.errors import DatabaseRefused, DatabaseUnavailable
-from controller.adapters.database.tables import SCHEMA, LeadRow
+from controller.adapters.database.tables import SCHEMA, LeadRow, add_tables, missing_since
 
 # Of the port's 5 s: for a connection of the pool, for a new one, and for a whole transaction.
 _POOL_S, _CONNECT_S, _TRANSACTION_S = 0.4, 2.0, 2.5
@@ -50,7 +50,7 @@ _RIGHTS = text("""
 
 
 def open_postgres(url: str) -> Connections:
-    """Connect, and make the tables where there are none. Blocks for at most 5 s.
+    """Connect, and make the tables that are not there. Blocks for at most 5 s.
 
     Raises:
         DatabaseRefused: no such URL, a read-only server, tables of another version or program, a missing right.
@@ -107,12 +107,20 @@ def _prepare(connection: Connection, name: str) -> None:
     names = [*tables, *(f"{table}_id_seq" for table in tables)]
     if denied := connection.execute(_RIGHTS, {"names": names}).scalar_one():
         raise DatabaseRefused(f"the database {name} does not let its user read and write {denied}; {_WANTED}")
-    version = connection.execute(text(f"SELECT max(version) FROM {lead.name}")).scalar_one()  # noqa: S608
-    if version != SCHEMA:
+    _upgrade(connection, name)
+
+
+def _upgrade(connection: Connection, name: str) -> None:
+    """Add what an older version lacks. A controller of that version, which may lead, has no use for it and goes on."""
+    version = connection.execute(text(f"SELECT max(version) FROM {LeadRow.__tablename__}")).scalar_one()  # noqa: S608
+    missing = missing_since(version)
+    if missing is None:
         raise DatabaseRefused(
             f"the database {name} has tables of version {version}, and this Stoker needs {SCHEMA}; "
             "stop every controller on it and drop its tables, or name another database"
         )
+    if missing:
+        add_tables(connection, missing)
 
 
 def _engine(url: str, settings: str, name: str) -> Engine:

@@ -12,7 +12,7 @@ from sqlmodel import SQLModel, create_engine
 
 from controller.adapters.database.connections import Connections, words
 from controller.adapters.database.errors import DatabaseUnavailable
-from controller.adapters.database.tables import SCHEMA, LeadRow
+from controller.adapters.database.tables import SCHEMA, LeadRow, add_tables, missing_since
 
 _BUSY_S = 3.5  # how long a lock of another process is waited for, and
 _POOL_S = 1.0  # a connection of ours: together less than the port's 5 s
@@ -21,8 +21,8 @@ _POOL_S = 1.0  # a connection of ours: together less than the port's 5 s
 def open_sqlite(path: Path) -> Connections:
     """Open the file, or begin one.
 
-    A file that is no database, or one of another version, is put aside and a new one begun: the containers are the
-    truth about what exists.
+    A file that is no database, or one of another version (but where all that it lacks are new tables), is put aside
+    and a new one begun: the containers are the truth about what exists.
 
     Raises:
         DatabaseUnavailable: locked, no space, no permission; the file is as it was.
@@ -57,16 +57,23 @@ def _open(path: Path) -> Engine:
 
 
 def _prepare(connection: Connection) -> None:
-    """Raises `DatabaseError` for damage and for another version; else all tables are there afterwards."""
+    """Raises `DatabaseError` for damage and for another version; else all tables are there afterwards.
+
+    Those that an older version lacks are added, where that is all: its ledger and its keys are not lost.
+    """
     found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
     if connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one() != "ok":
         raise DatabaseError("its pages are damaged", None, ValueError())
     if connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one():
-        if found != SCHEMA:
+        missing = missing_since(found)
+        if missing is None:
             raise DatabaseError(f"version {found}, and this is {SCHEMA}", None, ValueError())
-        return
-    SQLModel.metadata.create_all(connection, checkfirst=False)
-    connection.execute(SQLModel.metadata.tables[LeadRow.__tablename__].insert().values(**LeadRow().model_dump()))
+        if not missing:
+            return
+        add_tables(connection, missing)
+    else:
+        SQLModel.metadata.create_all(connection, checkfirst=False)
+        connection.execute(SQLModel.metadata.tables[LeadRow.__tablename__].insert().values(**LeadRow().model_dump()))
     connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA}")
 
 

@@ -106,7 +106,7 @@ class SqlStore:
 
     def check(self, term: Term) -> None:
         """Raises `LostLease` where this term is not the newest. Writes nothing."""
-        with self._reading() as session:
+        with self.reading() as session:
             fence(session, term, lock=False)
 
     @contextmanager
@@ -116,6 +116,12 @@ class SqlStore:
             fence(session, term)
             yield session
             session.commit()
+
+    @contextmanager
+    def leading(self) -> Iterator[Session]:
+        """One transaction under the term that was taken through this store. For what else is kept here."""
+        with self.writing(self._term) as session:
+            yield session
 
     def load(self) -> Memory:
         """See `StateStore.load`. Asks the database only where this process has not read or written it as the leader."""
@@ -180,7 +186,7 @@ class SqlStore:
     def orders(self) -> tuple[Order, ...]:
         """See `StateStore.orders`."""
         query = select(OrderRow).order_by(col(OrderRow.at), col(OrderRow.id))
-        with self._reading() as session:
+        with self.reading() as session:
             return tuple(read_order(row) for row in session.exec(query))
 
     def give_order(self, order: Order) -> None:
@@ -198,7 +204,7 @@ class SqlStore:
         """See `StateStore.keep_spec`. Older ones that replicas have, or had when all went well, are kept as well."""
         mine = col(SpecRow.pool) == pool
         newest = select(SpecRow).where(mine).order_by(col(SpecRow.id).desc())
-        with self._reading() as session:
+        with self.reading() as session:
             row = session.exec(newest.limit(1)).first()
             if row is not None and (row.spec_hash, row.body) == (spec_hash, body):
                 return
@@ -214,7 +220,7 @@ class SqlStore:
     def spec(self, pool: PoolName, spec_hash: str) -> str | None:
         """See `StateStore.spec`."""
         query = select(SpecRow.body).where(col(SpecRow.pool) == pool, col(SpecRow.spec_hash) == spec_hash)
-        with self._reading() as session:
+        with self.reading() as session:
             return session.exec(query).first()
 
     def keep_last_words(self, words: LastWords) -> None:
@@ -230,7 +236,7 @@ class SqlStore:
         query = select(LastWordsRow).order_by(col(LastWordsRow.id).desc()).limit(limit)
         if pool is not None:
             query = query.where(LastWordsRow.pool == pool)
-        with self._reading() as session:
+        with self.reading() as session:
             return tuple(read_words(row) for row in session.exec(query))
 
     def decisions(self, *, limit: int, pool: PoolName | None = None) -> tuple[Recorded, ...]:
@@ -238,7 +244,7 @@ class SqlStore:
         query = select(DecisionRow).order_by(col(DecisionRow.id).desc()).limit(limit)
         if pool is not None:
             query = query.where(DecisionRow.pool == pool)
-        with self._reading() as session:
+        with self.reading() as session:
             return tuple(read_decision(row) for row in session.exec(query))
 
     def evaluations(
@@ -251,13 +257,13 @@ class SqlStore:
         if changed:
             query = query.where(col(EvaluationRow.changed))
         query = query.order_by(col(EvaluationRow.at).desc(), col(EvaluationRow.id).desc()).limit(limit)
-        with self._reading() as session:
+        with self.reading() as session:
             return tuple(read_evaluation(row) for row in session.exec(query))
 
     def events(self, *, limit: int) -> tuple[Event, ...]:
         """See `StateStore.events`."""
         query = select(EventRow).order_by(col(EventRow.id).desc()).limit(limit)
-        with self._reading() as session:
+        with self.reading() as session:
             return tuple(read_event(row) for row in session.exec(query))
 
     def close(self) -> None:
@@ -265,7 +271,8 @@ class SqlStore:
         self._connections.close()
 
     @contextmanager
-    def _reading(self) -> Iterator[Session]:
+    def reading(self) -> Iterator[Session]:
+        """Questions, of one statement each. For what else is kept here."""
         with self._connections.asked(), Session(self._connections.readers) as session:
             yield session
 

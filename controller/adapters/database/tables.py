@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Index, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy import Connection, Index, Text, TypeDecorator, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-SCHEMA = 3  # grows with every change of the tables
+SCHEMA = 4  # grows with every change of the tables
+# What a version has more than the one before it, where that is all that changed: it is added in place.
+ADDED = {4: ("api_keys", "api_keys_version", "api_key_usage")}
+
+
+def missing_since(version: int) -> tuple[str, ...] | None:
+    """The tables that a database of an older version lacks; None where it differs in more than that."""
+    newer = range(version + 1, SCHEMA + 1)
+    if version < 1 or version > SCHEMA or not all(number in ADDED for number in newer):
+        return None
+    return tuple(name for number in newer for name in ADDED[number])
+
+
+def add_tables(connection: Connection, names: Sequence[str]) -> None:
+    """Make these beside the others, which are then all of this version."""
+    tables = SQLModel.metadata.tables
+    SQLModel.metadata.create_all(connection, [tables[name] for name in names], checkfirst=False)
+    connection.execute(tables[str(LeadRow.__tablename__)].update().values(version=SCHEMA))
 
 
 class Words(TypeDecorator[str]):
@@ -132,3 +150,38 @@ class EventRow(SQLModel, table=True):
     reason: str
     message: str = Field(sa_type=Words)
     numbers: str
+
+
+class ApiKeyRow(SQLModel, table=True):
+    """A key, without its secret. `models` are joined by commas, and `changed` is the version with its last change."""
+
+    __tablename__ = "api_keys"
+    id: str = Field(primary_key=True)
+    changed: int = Field(index=True)
+    name: str = Field(sa_type=Words)
+    digest: str = Field(unique=True)
+    plan: str | None = None
+    models: str = ""
+    created_at: str
+    expires_at: str | None = None
+    revoked_at: str | None = None
+    replaced_by: str | None = None
+
+
+class ApiKeysVersionRow(SQLModel, table=True):
+    """Grows with each change of the keys, in the table's only row."""
+
+    __tablename__ = "api_keys_version"
+    id: int = Field(default=1, primary_key=True)
+    version: int = 0
+
+
+class ApiKeyUsageRow(SQLModel, table=True):
+    """What a key used on a day. The day comes first: old ones are found by it."""
+
+    __tablename__ = "api_key_usage"
+    day: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    tokens: float
+    counter: float
+    at: str

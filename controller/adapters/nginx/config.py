@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from importlib import resources
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from controller.core.errors import GatewayRejected
+from controller.adapters.nginx.checks import check
+from controller.adapters.nginx.rules import PoolRules, Rules
 from controller.core.model import Address, GatewayPlan, PoolRoutes
 from controller.settings import GatewaySettings, PortSettings
 
@@ -31,9 +33,11 @@ MAX_CONNECTIONS = 8192  # per worker; a request takes four
 TRIES = 5  # outlives the loss of four replicas at once, and a request that crashes engines crashes no more than five
 HOLDS = 5  # the same for one whose replica dies between the head and the first byte
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
-_HOST = re.compile(r"[A-Za-z0-9.:-]{1,253}")
+_KEY_BYTES = 512  # of a shared dictionary, for a key with a few models; a plain one takes 300
+_LIMIT_BYTES = 128  # of a limiter's zone, for a key
+
+
+_NO_RULES = Rules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +56,38 @@ class NginxConfig:
     user: str = ""  # "USER GROUP" of the workers; empty: whoever starts nginx
     tries: int = TRIES
     holds: int = HOLDS
+    max_header_bytes: int = 32 * 1024
+    client_timeout_ms: int = 30_000
+    queue_timeout_ms: int = 30_000
+    user_header: str = "x_user_id"  # as nginx's variables have it
+    trusted_proxies: tuple[str, ...] = ()
+    certificate: str = ""  # empty: no TLS
+    certificate_key: str = ""
+    max_keys: int = 100_000
+    cache_bytes: int = 256 * 1024 * 1024
+    rules: Rules = _NO_RULES
+
+    @property
+    def keys_mib(self) -> int:
+        """Room for that many keys."""
+        return max(4, ceil(self.max_keys * _KEY_BYTES / 2**20))
+
+    @property
+    def limits_mib(self) -> int:
+        """Likewise, of each limiter."""
+        return max(1, ceil(self.max_keys * _LIMIT_BYTES / 2**20))
+
+    @property
+    def cache_inactive_s(self) -> int:
+        """What nobody asks for so long is dropped: as long as any answer is good for."""
+        return max([30, *(pool.cache_s for pool in self.rules.pools.values())])
+
+    def rules_of(self, pool: str) -> PoolRules:
+        """Of that pool."""
+        return self.rules.of(pool)
 
     @staticmethod
-    def here(gateway: GatewaySettings, ports: PortSettings) -> NginxConfig:
+    def here(gateway: GatewaySettings, ports: PortSettings, rules: Rules = _NO_RULES) -> NginxConfig:
         """The settings, and as many workers and connections as this machine's limits allow."""
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         open_files = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
@@ -69,6 +102,16 @@ class NginxConfig:
             connections=min(open_files // 2, MAX_CONNECTIONS),
             open_files=open_files,
             user=_worker_user(),
+            max_header_bytes=gateway.max_header_bytes,
+            client_timeout_ms=_milliseconds(gateway.client_timeout),
+            queue_timeout_ms=round(gateway.queue_timeout / timedelta(milliseconds=1)),
+            user_header=gateway.user_header.lower().replace("-", "_"),
+            trusted_proxies=gateway.trusted_proxies,
+            certificate=gateway.tls.certificate if gateway.tls else "",
+            certificate_key=gateway.tls.key if gateway.tls else "",
+            max_keys=gateway.max_keys,
+            cache_bytes=gateway.cache_size,
+            rules=rules,
         )
 
 
@@ -86,10 +129,13 @@ def render(plan: GatewayPlan, config: NginxConfig) -> str:
         GatewayRejected: a name or host holds a character that has no place in nginx.conf.
     """
     plan = ordered(plan)
-    _check_names(plan)
+    check(plan, config)
     text = _template().render(
         plan=plan,
         config=config,
+        plans=config.rules.plans,
+        priorities=_PRIORITIES,
+        **facts(plan, config.rules),
         replicas=_replicas_by_address(plan),
         errors=_errors(),
         retry_after_s=RETRY_AFTER_S,
@@ -113,7 +159,9 @@ def ordered(plan: GatewayPlan) -> GatewayPlan:
     return GatewayPlan(tuple(sorted(pools, key=lambda routes: routes.pool)))
 
 
+_PRIORITIES = {"low": 0, "normal": 1, "high": 2}
 _PLACEHOLDER = "@generation@"
+_SCRIPTS = ("answers.js", "hold.js", "keys.js", "metered.js", "route.js", "status.js")
 
 
 @cache
@@ -126,6 +174,33 @@ def _template() -> jinja2.Template:
         autoescape=False,  # noqa: S701 - the text is no HTML
     )
     return environment.from_string(_read("nginx.conf.j2"))
+
+
+def facts(plan: GatewayPlan, rules: Rules) -> dict[str, Any]:
+    """What the scripts are told of pools, by name of model, by pool and by path."""
+    models, rooms = [], []
+    paths: dict[str, list[str]] = {}
+    for routes in plan.pools:
+        given = rules.of(routes.pool)
+        room = len(routes.servers) * given.max_in_flight if given.max_in_flight or not routes.servers else -1
+        words = (
+            routes.pool,
+            routes.model,
+            "open" if given.open else "keys",
+            str(room),
+            given.cache,
+            str(given.cache_s),
+            "shared" if given.share_cache else "own",
+        )
+        for name in (routes.model, *given.aliases):
+            models.append({"name": name, "rules": " ".join((name, *words))})
+        rooms.append(f"{routes.pool}={room}")
+        for path in given.open_paths:
+            paths.setdefault(path, []).append(routes.model)
+    times = sorted(
+        {given.cache_s for given in map(rules.of, (routes.pool for routes in plan.pools)) if given.cache != "off"}
+    )
+    return {"models": models, "rooms": rooms, "cache_times": times, "open_paths": sorted(paths.items())}
 
 
 @cache
@@ -147,7 +222,7 @@ def _error_table() -> dict[str, dict[str, Any]]:
 
 def scripts() -> dict[str, str]:
     """The scripts that nginx.conf names, by file name."""
-    return {name: _read(name) for name in ("route.js", "hold.js")}
+    return {name: _read(name) for name in _SCRIPTS}
 
 
 def _read(name: str) -> str:
@@ -168,20 +243,6 @@ def _printed(address: Address) -> str:
         return str(Address(ipaddress.ip_address(address.host).compressed, address.port))
     except ValueError:
         return str(address)
-
-
-def _check_names(plan: GatewayPlan) -> None:
-    for routes in plan.pools:
-        _check(_NAME, routes.pool, "pool name")
-        _check(_MODEL, routes.model, "model name")
-        for server in routes.servers:
-            _check(_NAME, server.replica, "replica name")
-            _check(_HOST, server.address.host, f"host of {server.replica}")
-
-
-def _check(pattern: re.Pattern[str], value: str, what: str) -> None:
-    if pattern.fullmatch(value) is None:
-        raise GatewayRejected(f"the {what} {value!r} has no place in nginx.conf")
 
 
 def _milliseconds(duration: timedelta) -> int:

@@ -24,6 +24,7 @@ from pathlib import Path
 from controller.adapters.nginx.config import NginxConfig, generation_of, nginx_binary, ordered, render, scripts
 from controller.adapters.nginx.files import Files, write
 from controller.adapters.nginx.process import NginxProcess
+from controller.adapters.nginx.rules import Rules
 from controller.core.errors import GatewayRejected, GatewayUnavailable
 from controller.core.model import Address, GatewayPlan, PoolRoutes
 from controller.ports import Clock, GatewayState
@@ -43,11 +44,12 @@ class NginxParts:
     gateway: GatewaySettings
     ports: PortSettings
     clock: Clock
+    rules: Rules = field(default_factory=Rules)
     binary: Path = field(default_factory=nginx_binary)
 
     def config(self) -> NginxConfig:
         """The settings and this machine's limits."""
-        return NginxConfig.here(self.gateway, self.ports)
+        return NginxConfig.here(self.gateway, self.ports, self.rules)
 
     def process(self) -> NginxProcess:
         """The nginx of this folder."""
@@ -74,6 +76,8 @@ def prepare(parts: NginxParts, pools: Sequence[PoolRoutes]) -> None:
     parts.folder.mkdir(parents=True, exist_ok=True)
     parts.folder.chmod(0o755)  # root's workers run as nobody, and hold.sock lies here
     (parts.folder / "temp").mkdir(exist_ok=True)
+    (parts.folder / "access").mkdir(exist_ok=True)
+    (parts.folder / "control").mkdir(mode=0o700, exist_ok=True)  # nobody else may change what nginx lets in
     parts.logs.mkdir(parents=True, exist_ok=True)
     for name, text in scripts().items():
         write(parts.folder / name, text)

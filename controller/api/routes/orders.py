@@ -1,20 +1,16 @@
-"""/api/v1/orders: what people want of nodes, replicas and pools. The only part of the API that changes anything."""
+"""/api/v1/orders: what people want of nodes, replicas and pools."""
 
 from __future__ import annotations
 
-import secrets
-from typing import Annotated
+from fastapi import APIRouter, HTTPException
 
-from fastapi import APIRouter, Header, HTTPException
-
-from controller.api.deps import Sources, SourcesDep
+from controller.api.deps import TOKEN, Sources, SourcesDep
 from controller.api.schemas import OrderIn, OrderOut
 from controller.core.model import Order, OrderKind
 from controller.core.orders import NODE, POOL, REPLICA
 from controller.core.placement import why_not
 
 router = APIRouter(prefix="/api/v1/orders")
-Authorization = Annotated[str | None, Header()]
 
 _OF = {
     OrderKind.CORDON: (NODE,),
@@ -31,15 +27,14 @@ def orders(sources: SourcesDep) -> list[OrderOut]:
     return [order_of(order) for order in sources.store.orders()]
 
 
-@router.post("", status_code=202)
-def give(wanted: OrderIn, sources: SourcesDep, authorization: Authorization = None) -> OrderOut:
+@router.post("", status_code=202, dependencies=[TOKEN])
+def give(wanted: OrderIn, sources: SourcesDep) -> OrderOut:
     """Give one. It holds until it is fulfilled or withdrawn, and the next tick sees it.
 
     `release` withdraws what holds of a node or a replica; of a pool it closes the fuse, ends the quarantine of its
     starts, and lets a refused spec be tried again. Needs the token of the state directory (`api.token`) as a bearer.
     401 without it, 404 for what is not there, 409 for what cannot be done now, 422 for what cannot be ordered of it.
     """
-    _require_token(sources, authorization)
     kind, subject = OrderKind(wanted.kind), wanted.subject
     _require_known(kind, subject, sources)
     order = Order(kind, subject, sources.now(), wanted.why)
@@ -57,12 +52,6 @@ def give(wanted: OrderIn, sources: SourcesDep, authorization: Authorization = No
 def order_of(order: Order) -> OrderOut:
     """As the API tells it."""
     return OrderOut(kind=order.kind.value, subject=order.subject, at=order.at, why=order.why)
-
-
-def _require_token(sources: Sources, authorization: str | None) -> None:
-    given = (authorization or "").removeprefix("Bearer ")
-    if not sources.token or not secrets.compare_digest(given.encode(), sources.token.encode()):
-        raise HTTPException(401, "a change needs the token in the state directory's file api.token, as a bearer token")
 
 
 def _require_known(kind: OrderKind, subject: str, sources: Sources) -> None:

@@ -177,9 +177,11 @@ def test_the_page_takes_nothing_from_elsewhere(client: TestClient, given: Given)
 def test_the_openapi_page_describes_every_route(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
 
-    names = ("decisions", "events", "last-words", "nodes", "orders", "pools", "pools/{pool}/decisions", "receipts")
-    assert sorted(paths) == [f"/api/v1/{name}" for name in (*names, "replicas")]
-    assert [path for path, methods in paths.items() if set(methods) != {"get"}] == ["/api/v1/orders"]
+    keys = ("keys", "keys/{key}/revoke", "keys/{key}/rotate")
+    names = ("last-words", "nodes", "orders", "pools", "pools/{pool}/decisions", "receipts", "replicas")
+    assert sorted(paths) == [f"/api/v1/{name}" for name in ("decisions", "events", *keys, *names)]
+    changing = {path for path, methods in paths.items() if set(methods) != {"get"}}
+    assert changing == {"/api/v1/orders", *(f"/api/v1/{name}" for name in keys)}
 
 
 def ask(client: TestClient, kind: str, subject: str, token: str = "secret") -> Response:

@@ -2,123 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from exporters.edge.collect import (
-    BOUNDS,
-    MAX_POOLS,
-    MAX_SERIES,
-    NEW_S,
-    EdgeStats,
-    Failed,
-    Line,
-    MalformedLine,
-    Pool,
-    in_flight,
-    parse,
-)
-
-HEADER = b"<190>Nov 23 01:52:30 stoker: "
-
-
-def line(**changes: object) -> bytes:
-    values = {
-        "pool": "smollm2",
-        "replica": "smollm2-1",
-        "status": "200",
-        "duration": 0.512,
-        "header_times": "0.312",
-        "response_times": "0.510",
-        "tried": "127.0.0.1:9001",
-        "bytes": 99,
-    }
-    return HEADER + json.dumps({**values, **changes}).encode()
-
-
-CASES = [
-    pytest.param({}, Line("smollm2", "smollm2-1", "200", 0.512, 0.312, 1), id="one try"),
-    pytest.param(
-        {"header_times": "-, -, 0.300", "response_times": "0.001, 1.000, 0.500"},
-        Line("smollm2", "smollm2-1", "200", 0.512, 1.301, 3),
-        id="the user waited for the earlier tries too",
-    ),
-    pytest.param(
-        {"header_times": "-, 0.300", "response_times": "1.000, 0.500", "tried": "127.0.0.1:9001, 127.0.0.1:9002"},
-        Line("smollm2", "smollm2-1", "200", 0.512, 1.300, 3),
-        id="begun anew, and another replica tried",
-    ),
-    pytest.param(
-        {"header_times": "0.002", "response_times": "0.002", "replica": "", "tried": "", "status": "503"},
-        Line("smollm2", "", "503", 0.512, None, 1),
-        id="nginx answered itself",
-    ),
-    pytest.param(
-        {"header_times": "-, -", "response_times": "0.001, 0.002", "status": "503"},
-        Line("smollm2", "smollm2-1", "503", 0.512, None, 2),
-        id="no replica answered",
-    ),
-    pytest.param(
-        {"header_times": "", "response_times": "", "replica": "", "status": "503"},
-        Line("smollm2", "", "503", 0.512, None, 1),
-        id="no replica was tried",
-    ),
-    pytest.param(
-        {"pool": "", "replica": "", "header_times": "", "response_times": "", "status": "404"},
-        Line("", "", "404", 0.512, None, 1),
-        id="no pool was chosen",
-    ),
-    pytest.param(
-        {"header_times": "-, 0.010", "response_times": "-, 0.020"},
-        Line("smollm2", "smollm2-1", "200", 0.512, 0.010, 2),
-        id="a try without a time",
-    ),
-]
-
-
-@pytest.mark.parametrize(("changes", "want"), CASES)
-def test_parse(changes: dict[str, object], want: Line) -> None:
-    assert parse(line(**changes)) == want
-
-
-def failed(replicas: object = "smollm2-2", pool: object = "smollm2") -> bytes:
-    return HEADER + json.dumps({"pool": pool, "failed": replicas}).encode()
-
-
-def test_parse_attempts_in_vain() -> None:
-    assert parse(failed("smollm2-2,smollm2-3")) == Failed("smollm2", ("smollm2-2", "smollm2-3"))
-
-
-MALFORMED = [
-    pytest.param(b"", id="empty"),
-    pytest.param(b"no json at all", id="no json"),
-    pytest.param(line()[:-9], id="cut off"),
-    pytest.param(b"{" + b'"a":[' * 50_000, id="deep nesting"),
-    pytest.param(HEADER + b"{}", id="no fields"),
-    pytest.param(HEADER + b'{"pool":\xff}', id="not UTF-8"),
-    pytest.param(line(status="000"), id="impossible status"),
-    pytest.param(line(status=200), id="status as a number"),
-    pytest.param(line(duration="soon"), id="no duration"),
-    pytest.param(line(duration=-1), id="negative duration"),
-    pytest.param(line(duration=float("nan")), id="NaN"),
-    pytest.param(line(pool=["a"]), id="pool is a list"),
-    pytest.param(line(header_times="x"), id="impossible time"),
-    pytest.param(line(header_times=None), id="no times"),
-    pytest.param(failed(""), id="an attempt on nobody"),
-    pytest.param(failed("smollm2-1,"), id="an attempt on somebody and nobody"),
-    pytest.param(failed(["smollm2-1"]), id="attempts as a list"),
-    pytest.param(failed(pool=""), id="an attempt of no pool"),
-    pytest.param(failed(pool=7), id="an attempt of a number"),
-    pytest.param(HEADER + b'{"failed":"smollm2-1"}', id="an attempt of nobody"),
-    pytest.param(HEADER + b'["failed"]', id="no object"),
-]
-
-
-@pytest.mark.parametrize("datagram", MALFORMED)
-def test_parse_refuses(datagram: bytes) -> None:
-    with pytest.raises(MalformedLine):
-        parse(datagram)
+from exporters.edge.collect import MAX_POOLS, MAX_SERIES, EdgeStats, Pool
+from exporters.edge.sums import BOUNDS, NEW_S, Histogram
+from tests.unit.exporters.texts import access, failed, line
 
 
 @pytest.mark.parametrize("name", ["a b", 'x"', "é", "-a", "x" * 129], ids=repr)
@@ -155,6 +43,33 @@ def test_attempts_in_vain_count_for_each_replica_and_are_no_requests() -> None:
     told = {replica: (series.failed, series.codes, series.seen_at) for _, replica, series in stats.series()}
     assert told == {"smollm2-1": (1, {}, 1), "smollm2-2": (2, {}, 2)}
     assert (stats.lines, stats.malformed, stats.pools) == (2, 0, {})
+
+
+@pytest.mark.parametrize("word", ["HIT", "STALE", "UPDATING", "REVALIDATED"])
+def test_an_answer_from_the_cache_is_no_work_of_the_replica_that_once_gave_it(word: str) -> None:
+    stats = EdgeStats()
+    stats.take(access(cache=word, layer="nginx", tried="127.0.0.1:9001, 127.0.0.1:9002"), now=1, wall=0)
+
+    [(pool, replica, series)] = stats.series()
+
+    assert (pool, replica, series.codes, series.retries) == ("smollm2", "", {"200": 1}, 0)
+    assert series.first_bytes == Histogram()
+
+
+def test_requests_of_a_cache_by_layer_and_result() -> None:
+    stats = EdgeStats()
+    words = [("HIT", "nginx"), ("STALE", "nginx"), ("HIT", "redis"), ("MISS", ""), ("EXPIRED", ""), ("BYPASS", "nginx")]
+    for word, layer in (*words, ("", ""), ("SOMETHING", "nginx"), ("HIT", "disk")):
+        stats.take(access(cache=word, layer=layer), now=1, wall=0)
+
+    assert stats.pools["smollm2"].cache.values == {
+        ("nginx", "hit"): 2,
+        ("redis", "hit"): 1,
+        ("", "miss"): 2,
+        ("nginx", "bypass"): 1,
+        ("other", "hit"): 1,
+    }
+    assert stats.malformed == 0
 
 
 def test_the_objectives_are_bucket_edges() -> None:
@@ -247,13 +162,3 @@ def test_the_number_of_series_is_bounded() -> None:
     stats.take(failed("another"), now=1, wall=0)
 
     assert (len(list(stats.series())), stats.malformed) == (MAX_SERIES, 6)
-
-
-def test_in_flight() -> None:
-    assert in_flight(b'{"pools":{"smollm2":3,"no name":1}}') == {"smollm2": 3}
-
-
-@pytest.mark.parametrize("answer", [b"", b"<html>", b"[]", b'{"pools":[]}', b'{"pools":{"a":"x"}}'], ids=repr)
-def test_in_flight_refuses(answer: bytes) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        in_flight(answer)

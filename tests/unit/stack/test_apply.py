@@ -203,13 +203,13 @@ def test_one_that_stands_by_under_the_supervisor_is_not_the_one_to_start_anew(ru
 
 def test_what_needs_more_than_the_controller_is_refused_before_anything_is_changed(runs: Runs) -> None:
     before, old = runs.pids(), runs.layout.config.read_text()
-    runs.edit("gateway: {read_timeout: 10s}\ncontroller: {scrape_interval: 2s}\n")
+    runs.edit("gateway: {host: 127.0.0.2}\ncontroller: {scrape_interval: 2s}\n")
 
     with pytest.raises(Trouble) as refused:
         runs.apply()
 
     lines = str(refused.value).splitlines()
-    assert [line.partition(":")[0] for line in lines] == ["gateway.read_timeout", "controller.scrape_interval"]
+    assert [line.partition(":")[0] for line in lines] == ["gateway.host", "controller.scrape_interval"]
     assert all("`stoker down` and `stoker up`" in line for line in lines)
     assert (runs.pids(), runs.layout.config.read_text()) == (before, old)
 

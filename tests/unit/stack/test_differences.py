@@ -99,7 +99,7 @@ def test_what_is_the_controllers_alone_is_taken_in() -> None:
     ("text", "keys"),
     [
         ("ports: {gateway: 8082}\n", ["ports.gateway: 8080 -> 8082"]),
-        ("gateway: {read_timeout: 10s}\n", ["gateway.read_timeout: 300s -> 10s"]),
+        ("gateway: {host: 0.0.0.0}\n", ["gateway.host: 127.0.0.1 -> 0.0.0.0"]),
         ("controller: {host: 0.0.0.0}\n", ["controller.host: 127.0.0.1 -> 0.0.0.0"]),
         ("controller: {scrape_interval: 500ms}\n", ["controller.scrape_interval: 1s -> 0.5s"]),
         ("controller: {instance: 0123456789ab}\n", ["controller.instance: none -> 0123456789ab"]),
@@ -115,9 +115,18 @@ def test_what_other_programs_run_with_is_told_key_by_key(text: str, keys: list[s
     assert told == [f"{key}: other programs run with it; `stoker down` and `stoker up` take it in" for key in keys]
 
 
+def test_what_nginx_takes_in_while_it_runs_is_told_and_let_pass() -> None:
+    text = "gateway: {read_timeout: 10s}\nplans: [{name: gold, priority: high}]\n"
+
+    assert beyond_the_controller(read(FILE), read(FILE + text)) == []
+    lines = compare(in_force(FILE), in_force(FILE + text)).lines()
+    assert "gateway.read_timeout: 300s -> 10s" in lines
+    assert "plans.gold.priority: none -> high" in lines
+
+
 def test_every_key_of_the_file_is_compared() -> None:
     """A section that is added later must not be overlooked."""
-    assert set(Settings.model_fields) == {"pools", "nodes", "ports", "gateway", "controller"}
+    assert set(Settings.model_fields) == {"pools", "nodes", "plans", "ports", "gateway", "controller"}
 
 
 def test_the_shipped_configuration_is_compared_with_itself() -> None:

@@ -1,0 +1,193 @@
+"""/api/v1/keys: API keys of clients. Everything here needs the token of the state directory (`api.token`) as a bearer.
+
+401 without it, 404 for a key that is not there, 409 for what cannot be done (now), 422 for what can never be.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query, Response
+
+from controller.api.deps import TOKEN, Offer, Sources, SourcesDep
+from controller.api.key_schemas import KeyIn, KeyOut, NewKeyOut, RevokeIn, RotatedOut, RotateIn
+from controller.core.access import (
+    ENTROPY_BYTES,
+    MOST_MODELS,
+    ApiKey,
+    Grant,
+    KeyId,
+    good_name,
+    issue,
+    revoke,
+    rotate,
+    secret_of,
+)
+from controller.core.errors import LostLease, TransientError
+from controller.core.event import Event
+from controller.core.quota import TokenLimits
+from controller.core.reason import ReasonCode
+from controller.ports import AccessState
+
+router = APIRouter(prefix="/api/v1/keys", dependencies=[TOKEN])
+_LONGEST = timedelta(days=100 * 366)
+_ORDERED = ReasonCode.ORDERED.value
+_NEVER_STORED = {"Cache-Control": "no-store"}
+Of = Annotated[str | None, Query(alias="key", description="Only those with this id or name.")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most, the newest first.")]
+
+
+@router.get("")
+def keys(sources: SourcesDep, of: Of = None, limit: Limit = 1000) -> list[KeyOut]:
+    """Those that are revoked or expired, too."""
+    now, state = sources.now(), sources.access()
+    found = sources.keys.find_keys(limit=limit, of=of)
+    return [KeyOut(**_told(key, sources.offer, state, now)) for key in found]
+
+
+@router.post("", status_code=201)
+def create(wanted: KeyIn, sources: SourcesDep, response: Response) -> NewKeyOut:
+    """Make one. nginx knows it within seconds."""
+    now, entropy = sources.now(), secrets.token_bytes(ENTROPY_BYTES)
+    grant = _grant(wanted, sources.offer, now)
+    _require_room(sources)
+    key = issue(grant, entropy, now)
+    sources.keys.add_key(key)
+    _happened(sources, "key_created", key.id, _words("Made for", key, wanted.why))
+    response.headers.update(_NEVER_STORED)
+    return NewKeyOut(key=secret_of(entropy), **_told(key, sources.offer, sources.access(), now))
+
+
+@router.post("/{key}/revoke")
+def end(key: str, sources: SourcesDep, wanted: RevokeIn | None = None) -> KeyOut:
+    """From now on it is good for nothing, for ever. Once more changes nothing."""
+    now = sources.now()
+    before: list[ApiKey] = []
+
+    def change(known: ApiKey) -> tuple[ApiKey]:
+        before.append(known)
+        return (revoke(known, now),)
+
+    (after,) = sources.keys.change_key(KeyId(key), change) or _missing(key)
+    if before[0].revoked_at is None:
+        _happened(sources, "key_revoked", after.id, _words("Was for", after, wanted.why if wanted else ""))
+    return KeyOut(**_told(after, sources.offer, sources.access(), now))
+
+
+@router.post("/{key}/rotate", status_code=201)
+def renew(key: str, sources: SourcesDep, response: Response, wanted: RotateIn | None = None) -> RotatedOut:
+    """Make a new key with the same name, plan, models and end. The old one is good until the grace is over."""
+    given, now, entropy = wanted or RotateIn(), sources.now(), secrets.token_bytes(ENTROPY_BYTES)
+
+    def change(known: ApiKey) -> tuple[ApiKey, ApiKey]:
+        _require_rotatable(known, now)
+        return rotate(known, entropy, now, timedelta(seconds=given.grace_s))
+
+    old, new = sources.keys.change_key(KeyId(key), change) or _missing(key)
+    assert old.expires_at is not None  # rotate set it
+    words = f"{new.id} takes its place. {_words('Is for', new, given.why)}"
+    _happened(sources, "key_rotated", old.id, words)
+    response.headers.update(_NEVER_STORED)
+    told = _told(new, sources.offer, sources.access(), now)
+    return RotatedOut(key=secret_of(entropy), replaces=old.id, replaced_expires_at=old.expires_at, **told)
+
+
+def _grant(wanted: KeyIn, offer: Offer, now: datetime) -> Grant:
+    if not good_name(wanted.name):
+        raise HTTPException(422, "the name must be 1 to 64 printable characters, without a space at its ends")
+    if wanted.plan is not None and wanted.plan not in offer.plans:
+        raise HTTPException(422, f"there is no plan {wanted.plan!r}; there is {_listed(offer.plans)}")
+    for model in wanted.models:
+        if model not in offer.models:
+            raise HTTPException(422, f"there is no model {model!r}; there is {_listed(offer.models)}")
+    models = tuple(sorted({offer.models[model] for model in wanted.models}))
+    if len(models) > MOST_MODELS:
+        raise HTTPException(422, f"a key is for {MOST_MODELS} models at most; name fewer, or none for all of them")
+    return Grant(wanted.name, wanted.plan, models, _end(wanted, now))
+
+
+def _end(wanted: KeyIn, now: datetime) -> datetime | None:
+    """In whole seconds, as nginx counts them."""
+    if wanted.expires_at is not None and wanted.expires_in_s is not None:
+        raise HTTPException(422, "expires_at and expires_in_s are both given; give one of them")
+    end = wanted.expires_at
+    if wanted.expires_in_s is not None:
+        end = now + timedelta(seconds=wanted.expires_in_s)
+    if end is None:
+        return None
+    end = end.astimezone(UTC).replace(microsecond=0)
+    if end <= now:
+        raise HTTPException(422, "the key would have expired already; give a time that is still to come")
+    if end - now > _LONGEST:
+        raise HTTPException(422, "that is more than a hundred years from now; leave it out for a key without an end")
+    return end
+
+
+def _require_room(sources: Sources) -> None:
+    """nginx has its keys in memory of a fixed size."""
+    most = sources.offer.most_keys
+    if sources.access().usable >= most:
+        raise HTTPException(409, f"there are {most} usable keys already; raise gateway.max_keys, or revoke some")
+
+
+def _require_rotatable(key: ApiKey, now: datetime) -> None:
+    if key.usable(now) and key.replaced_by is None:
+        return
+    was = "is revoked" if key.revoked_at else "has expired"
+    if key.replaced_by is not None:
+        was = f"was rotated to {key.replaced_by}"
+    raise HTTPException(409, f"{key.id} {was}; rotate another one, or make a new one")
+
+
+def _missing(key: str) -> Any:
+    raise HTTPException(404, f"there is no key {key}; GET /api/v1/keys lists what there is")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
+def _words(begin: str, key: ApiKey, why: str) -> str:
+    parts = [f"{begin} {key.name!r}", f"plan {key.plan}" if key.plan else "no plan"]
+    return f"{', '.join(parts)}{f': {why}' if why else ''}."
+
+
+def _happened(sources: Sources, event: str, key: KeyId, message: str) -> None:
+    """A tick, which tells nginx, comes at once; a line, a count and a row say so."""
+    sources.wake()
+    seen = sources.latest()
+    happened = Event(sources.now(), event, f"key/{key}", _ORDERED, message, tick=seen.snapshot.tick if seen else 0)
+    sources.tell([happened])
+    try:
+        sources.store.append([happened])
+    except (LostLease, TransientError) as error:  # it is done all the same, and whoever asked must get the new key
+        failed = Event(happened.at, "event_write_failed", happened.subject, type(error).__name__, str(error))
+        sources.tell([failed])
+
+
+def _told(key: ApiKey, offer: Offer, state: AccessState, now: datetime) -> dict[str, Any]:
+    """The fields of a `KeyOut`."""
+    limits = offer.plans.get(key.plan or "", TokenLimits())
+    block, used = state.quota.blocks.get(key.id), state.quota.usage.get(key.id)
+    usable = key.usable(now)
+    blocked = block if block is not None and usable and block.until > now else None
+    dead = "revoked" if key.revoked_at is not None else "expired"
+    return {
+        "id": key.id,
+        "name": key.name,
+        "plan": key.plan,
+        "models": list(key.models),
+        "created_at": key.created_at,
+        "expires_at": key.expires_at,
+        "revoked_at": key.revoked_at,
+        "replaced_by": key.replaced_by,
+        "state": ("blocked" if blocked else "usable") if usable else dead,
+        "blocked_until": blocked.until if blocked else None,
+        "blocked_by": blocked.why.value if blocked else None,
+        "tokens_today": round(used.today(now) if used else 0) if state.counted else None,
+        "tokens_per_minute": limits.per_minute,
+        "tokens_per_day": limits.per_day,
+    }

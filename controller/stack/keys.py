@@ -1,0 +1,92 @@
+"""`stoker keys create|list|revoke|rotate`: API keys for the gateway's clients.
+
+What a command needs is imported when it runs.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(help="Make, list, revoke and rotate the API keys of clients.", no_args_is_help=True)
+
+StateDir = Annotated[
+    Path, typer.Option(envvar="STOKER_STATE_DIR", help="Where everything that this installation writes is kept.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Key = Annotated[str, typer.Argument(help="Its id, or its name where only one has it.")]
+_STATE_DIR = Path(".stoker")
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="For people: whose it is, or what for.")],
+    plan: Annotated[
+        str | None, typer.Option(help="A plan of the configuration; without one there are no limits.")
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="A model that it may ask; repeatable. All without it.")
+    ] = None,
+    expires: Annotated[str | None, typer.Option(help="After how long it ends: 30d, 12h. Never without it.")] = None,
+    state_dir: StateDir = _STATE_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key, and print it: this once."""
+    from controller.stack.key_requests import KeysClient, seconds
+
+    wanted: dict[str, Any] = {"name": name, "plan": plan, "models": model or []}
+    if expires is not None:
+        wanted["expires_in_s"] = seconds("--expires", expires)
+    _show(KeysClient(state_dir).create(wanted), as_json)
+
+
+@app.command("list")
+def list_keys(state_dir: StateDir = _STATE_DIR, as_json: AsJson = False) -> None:
+    """Print the table of keys, the newest first, without what clients send."""
+    from controller.stack.key_requests import LISTED, KeysClient
+
+    rows = KeysClient(state_dir).newest()
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    elif not rows:
+        typer.echo("There are no keys; `stoker keys create NAME` makes one.")
+    else:
+        from rich.console import Console
+
+        from controller.stack.keys_view import table
+
+        console = Console()
+        console.print(table(rows, console.width))
+        if len(rows) == LISTED:
+            console.print(f"These are the newest {LISTED}; GET /api/v1/keys?key=NAME finds others.")
+
+
+@app.command()
+def revoke(key: Key, state_dir: StateDir = _STATE_DIR, as_json: AsJson = False) -> None:
+    """End a key at once and for ever."""
+    from controller.stack.key_requests import KeysClient
+
+    _show(KeysClient(state_dir).revoke(key), as_json)
+
+
+@app.command()
+def rotate(
+    key: Key,
+    grace: Annotated[str, typer.Option(help="For how long the old one stays good: 1h, 7d.")] = "0s",
+    state_dir: StateDir = _STATE_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new key for the same name, plan, models and end; the old one ends when the grace is over."""
+    from controller.stack.key_requests import KeysClient, seconds
+
+    _show(KeysClient(state_dir).rotate(key, seconds("--grace", grace)), as_json)
+
+
+def _show(found: Any, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(found.as_json(), indent=2))
+    else:
+        found.print()

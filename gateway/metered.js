@@ -1,0 +1,51 @@
+// A stream whose usage only the gateway has asked for: the event that has it is not the client's.
+import hot from 'route.js';
+
+let carried = Buffer.alloc(0);  // of an event whose end has not come yet
+
+let events;  // whether the answer is a stream at all
+
+function metered(r, data, flags) {
+    if (events === undefined) {
+        events = String(r.headersOut['Content-Type']).startsWith('text/event-stream');
+    }
+    if (!events) {
+        hot.whole(r, data, flags);
+        return;
+    }
+    if (carried.length === 0 && endsEvent(data) && data.indexOf('"usage"') < 0) {
+        r.sendBuffer(data, flags);  // nearly all of them
+        return;
+    }
+    let seen = carried.length ? Buffer.concat([carried, data]) : data;
+    const end = flags.last ? seen.length : lastEvent(seen);
+    carried = Buffer.from(seen.subarray(end));
+    seen = seen.subarray(0, end);
+    if (seen.indexOf('"usage"') >= 0) {
+        hot.note(r, seen);
+        seen = Buffer.from(withoutUsage(seen.toString()));
+    }
+    if (seen.length > 0 || flags.last) {
+        r.sendBuffer(seen, flags);
+    }
+}
+
+function endsEvent(data) {
+    const last = data.length - 1;
+    return last < 0 || (data[last] === 10 && (data[last - 1] === 10 || data[last - 2] === 10));
+}
+
+// Where the last complete event ends; what comes after it waits for the rest.
+function lastEvent(data) {
+    const unix = data.lastIndexOf('\n\n');
+    const windows = data.lastIndexOf('\r\n\r\n');
+    return Math.max(unix < 0 ? 0 : unix + 2, windows < 0 ? 0 : windows + 4);
+}
+
+function withoutUsage(text) {
+    const gap = text.indexOf('\r\n\r\n') < 0 ? '\n\n' : '\r\n\r\n';
+    return text.split(gap).filter(event => !(/"usage"\s*:\s*\{/.test(event) && /"choices"\s*:\s*\[\s*\]/.test(event)))
+        .join(gap);
+}
+
+export default {metered};
