@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test check fmt bench bench-failover soak mutants lock
+.PHONY: help up down status test check fmt bench bench-failover bench-gateway soak mutants lock
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | sort | awk -F '\t' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -22,7 +22,7 @@ status: ## print the table of replicas once
 test: ## install what is missing, then run every check and every test
 	@PYTHON=$(PYTHON) deploy/install.sh test
 	@$(MAKE) --no-print-directory check
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
 check: ## lint, format, types, import rules: fast, changes nothing
 	$(BIN)/ruff check .
@@ -41,6 +41,10 @@ bench: ## measure, print a table and write docs/benchmarks.md
 bench-failover: ## the same faults against Stoker, plain nginx and a Swarm service (root); ARGS="--trials 1 --json FILE"
 	@PYTHON=$(PYTHON) deploy/install.sh test
 	@$(BIN)/python -m tests.bench.failover $(ARGS)
+
+bench-gateway: ## the gateway beside plain nginx, vllm-router and a FastAPI proxy; ARGS="--rounds 1 --only requests"
+	@PYTHON=$(PYTHON) deploy/install.sh test
+	@$(BIN)/python -m tests.bench.gateway_peers $(ARGS)
 
 soak: ## a stack of its own under load, something broken every few seconds, and what must hold (root); ARGS="--minutes 10 --seed 7"
 	@PYTHON=$(PYTHON) deploy/install.sh test

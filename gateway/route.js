@@ -83,7 +83,9 @@ function bodyOf(r, text) {
     let why = 'The request body must be a JSON object.';
     try {
         const body = JSON.parse(text);
-        const broken = text.indexOf('\ufffd') >= 0 && !isUtf8(r.requestBuffer);  // what stands for bytes that are none
+        // A text as long in bytes as in characters is ASCII; U+FFFD is what stands for bytes that are no UTF-8.
+        const broken = Buffer.byteLength(text) !== text.length && text.indexOf('\ufffd') >= 0 &&
+            !isUtf8(r.requestBuffer);
         if (body !== null && typeof body === 'object' && !Array.isArray(body) && !broken) {
             return body;
         }
@@ -291,13 +293,13 @@ function numberAfter(text, name) {
 // are escaped, so that it cannot be taken for one.
 function note(r, data) {
     const at = data.lastIndexOf('"usage"');
-    if (at < 0) {
-        return false;
+    if (at < 0 || data.indexOf('"prompt_tokens"', at) < 0) {
+        return false;  // none, or `"usage": null`
     }
     const text = data.toString('utf8', at, Math.min(data.length, at + 600));
     const prompt = numberAfter(text, '"prompt_tokens"');
     if (isNaN(prompt)) {
-        return false;  // `"usage": null`
+        return false;
     }
     r.variables.stoker_tokens_in = String(prompt);
     r.variables.stoker_tokens_out = String(numberAfter(text, '"completion_tokens"') || 0);  // embeddings make none
@@ -331,8 +333,10 @@ function whole(r, data, flags) {
     if (data.length === 0) {
         return;
     }
-    const seen = carried ? Buffer.concat([carried, data]) : data;
-    carried = note(r, seen) || flags.last ? undefined : Buffer.from(seen.subarray(Math.max(0, seen.length - 600)));
+    const seen = carried ? Buffer.concat([carried, data]) : data, end = data.length - 1;
+    const ends = data[end] === 10 && (data[end - 1] === 10 || data[end - 2] === 10);  // an event: nothing lies across
+    carried = note(r, seen) || ends || flags.last ? undefined
+        : Buffer.from(seen.subarray(Math.max(0, seen.length - 600)));
 }
 
 function releaseTicket(ticket, value) {

@@ -70,12 +70,16 @@ class Load:
                     model="smollm2",
                     messages=[{"role": "user", "content": question}],
                     max_tokens=self._tokens,
+                    user=question,  # many users
                     stream=True,
                 ):
                     begun = True
             else:
                 client.chat.completions.create(
-                    model="smollm2", messages=[{"role": "user", "content": question}], max_tokens=self._tokens
+                    model="smollm2",
+                    messages=[{"role": "user", "content": question}],
+                    max_tokens=self._tokens,
+                    user=question,
                 )
         except Exception as error:  # noqa: BLE001 - whatever a client may see is recorded
             with self._lock:

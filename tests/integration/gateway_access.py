@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
 import socket
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from tests.fakes.running_nginx import RunningNginx
+from controller.adapters.nginx.rules import Rules
+from tests.fakes.clock import FakeClock
+from tests.fakes.running_nginx import RunningNginx, parts_in
+
+
+@contextlib.contextmanager
+def gateway(folder: Path, rules: Rules, **settings: object) -> Iterator[RunningNginx]:
+    """A gateway with these rules, stopped at the end."""
+    clock = FakeClock()
+    nginx = RunningNginx(parts_in(folder, clock, rules, **settings), clock)
+    try:
+        yield nginx
+    finally:
+        nginx.stop()
+
 
 Answer = tuple[int, dict[str, str], bytes]
 

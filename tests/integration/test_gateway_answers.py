@@ -16,7 +16,7 @@ from controller.settings import PlanSettings
 from tests.fakes.clock import FakeClock
 from tests.fakes.engine import Exchange, engines
 from tests.fakes.running_nginx import RunningNginx, parts_in, plan
-from tests.integration.gateway_access import ask, code_of, digest, give, key, record
+from tests.integration.gateway_access import ask, code_of, digest, gateway, give, key, record
 from tests.waiting import wait_for
 
 RULES = Rules(
@@ -124,22 +124,20 @@ def test_identical_requests_at_the_same_time_go_to_a_replica_once(nginx: Running
 
 
 def test_a_full_pool_still_gives_what_is_kept(tmp_path: Path) -> None:
-    clock = FakeClock()
     rules = Rules({"smollm2": PoolRules(cache="all", max_in_flight=1)})
-    nginx = RunningNginx(parts_in(tmp_path, clock, rules), clock)
-    go_on = threading.Event()
-    with engines(complete) as (engine,):
-        nginx.apply(plan(engine.address))
-        assert ask(nginx, None, SAME)[1]["X-Cache"] == "MISS"
-        engine.behave = lambda it: (go_on.wait(30), complete(it))
-        busy = threading.Thread(target=ask, args=(nginx, None, {"prompt": "busy"}))
-        busy.start()
-        wait_for(lambda: len(engine.seen) == 2, 10, "the pool is full")
-        assert ask(nginx, None, SAME)[1]["X-Cache"] == "HIT"
-        assert code_of(ask(nginx, None, {"prompt": "new"})) == (503, "overloaded")
-        go_on.set()
-        busy.join(30)
-    nginx.stop()
+    with gateway(tmp_path, rules) as nginx:
+        go_on = threading.Event()
+        with engines(complete) as (engine,):
+            nginx.apply(plan(engine.address))
+            assert ask(nginx, None, SAME)[1]["X-Cache"] == "MISS"
+            engine.behave = lambda it: (go_on.wait(30), complete(it))
+            busy = threading.Thread(target=ask, args=(nginx, None, {"prompt": "busy"}))
+            busy.start()
+            wait_for(lambda: len(engine.seen) == 2, 10, "the pool is full")
+            assert ask(nginx, None, SAME)[1]["X-Cache"] == "HIT"
+            assert code_of(ask(nginx, None, {"prompt": "new"})) == (503, "overloaded")
+            go_on.set()
+            busy.join(30)
 
 
 # Counted

@@ -17,7 +17,7 @@ from controller.settings import PlanSettings
 from tests.fakes.clock import FakeClock
 from tests.fakes.engine import Exchange, FakeEngine, engines
 from tests.fakes.running_nginx import RunningNginx, parts_in, plan
-from tests.integration.gateway_access import Answer, ask, code_of, digest, give, key, record
+from tests.integration.gateway_access import Answer, ask, code_of, digest, gateway, give, key, record
 from tests.waiting import wait_for
 
 RULES = Rules(
@@ -153,19 +153,17 @@ def test_a_request_waits_for_the_first_replica(nginx: RunningNginx) -> None:
 
 
 def test_a_pool_that_stays_full_is_a_503(tmp_path: Path) -> None:
-    clock = FakeClock()
-    nginx = RunningNginx(parts_in(tmp_path, clock, RULES, queue_timeout=timedelta(milliseconds=100)), clock)
-    gate = Gate()
-    with engines(gate) as (engine,):
-        nginx.apply(plan(engine.address))
-        asking = Asking(nginx)
-        asking.begin("1")
-        asking.begin("2")
-        wait_for(lambda: len(engine.seen) == 2, 10, "it is full")
-        answer = ask(nginx, None)
-        gate.open.set()
-        asking.end()
-    nginx.stop()
+    with gateway(tmp_path, RULES, queue_timeout=timedelta(milliseconds=100)) as nginx:
+        gate = Gate()
+        with engines(gate) as (engine,):
+            nginx.apply(plan(engine.address))
+            asking = Asking(nginx)
+            asking.begin("1")
+            asking.begin("2")
+            wait_for(lambda: len(engine.seen) == 2, 10, "it is full")
+            answer = ask(nginx, None)
+            gate.open.set()
+            asking.end()
 
     assert code_of(answer) == (503, "overloaded")
     assert answer[1]["Retry-After"] == "5"
@@ -218,19 +216,17 @@ def test_a_worker_that_dies_takes_its_requests_out_of_the_count(nginx: RunningNg
 
 def test_a_hot_replica_passes_its_user_on(tmp_path: Path) -> None:
     rules = Rules({"smollm2": PoolRules(max_in_flight=2)})
-    clock = FakeClock()
-    nginx = RunningNginx(parts_in(tmp_path, clock, rules, queue_timeout=timedelta(seconds=20)), clock)
-    gates = [Gate() for _ in range(3)]
-    with engines(*gates) as running:
-        nginx.apply(plan(*(engine.address for engine in running)))
-        asking = Asking(nginx)
-        for number in range(6):
-            asking.begin(str(number), user="one and the same")
-        wait_for(lambda: [len(engine.seen) for engine in running] == [2, 2, 2], 10, "all have two")
-        for gate in gates:
-            gate.open.set()
-        assert [status for _, status in asking.end()] == [200] * 6
-    nginx.stop()
+    with gateway(tmp_path, rules, queue_timeout=timedelta(seconds=20)) as nginx:
+        gates = [Gate() for _ in range(3)]
+        with engines(*gates) as running:
+            nginx.apply(plan(*(engine.address for engine in running)))
+            asking = Asking(nginx)
+            for number in range(6):
+                asking.begin(str(number), user="one and the same")
+            wait_for(lambda: [len(engine.seen) for engine in running] == [2, 2, 2], 10, "all have two")
+            for gate in gates:
+                gate.open.set()
+            assert [status for _, status in asking.end()] == [200] * 6
 
 
 def moved(nginx: RunningNginx, running: list[FakeEngine]) -> dict[int, int]:
@@ -244,9 +240,7 @@ def moved(nginx: RunningNginx, running: list[FakeEngine]) -> dict[int, int]:
 
 
 def test_few_users_move_when_a_replica_leaves(tmp_path: Path) -> None:
-    clock = FakeClock()
-    nginx = RunningNginx(parts_in(tmp_path, clock, Rules({"smollm2": PoolRules()})), clock)
-    with engines(*[Exchange.answer] * 5) as running:
+    with gateway(tmp_path, Rules({"smollm2": PoolRules()})) as nginx, engines(*[Exchange.answer] * 5) as running:
         everything = plan(*(engine.address for engine in running))
         nginx.apply(everything)
         before = moved(nginx, running)
@@ -254,7 +248,6 @@ def test_few_users_move_when_a_replica_leaves(tmp_path: Path) -> None:
         pool = everything.pools[0]
         nginx.apply(replace(everything, pools=(replace(pool, servers=pool.servers[:4]),)))
         after = moved(nginx, running)
-    nginx.stop()
 
     assert set(before.values()) == {0, 1, 2, 3, 4}
     assert {user for user in before if before[user] != after[user]} == {user for user in before if before[user] == 4}
@@ -262,21 +255,19 @@ def test_few_users_move_when_a_replica_leaves(tmp_path: Path) -> None:
 
 
 def test_a_user_is_who_the_header_names(tmp_path: Path) -> None:
-    clock = FakeClock()
-    nginx = RunningNginx(parts_in(tmp_path, clock, Rules({"smollm2": PoolRules()}), user_header="X-Tenant"), clock)
-    give(nginx, {digest(key(1)): record(1), digest(key(2)): record(2)})
-    with engines(*[Exchange.answer] * 4) as running:
-        nginx.apply(plan(*(engine.address for engine in running)))
+    with gateway(tmp_path, Rules({"smollm2": PoolRules()}), user_header="X-Tenant") as nginx:
+        give(nginx, {digest(key(1)): record(1), digest(key(2)): record(2)})
+        with engines(*[Exchange.answer] * 4) as running:
+            nginx.apply(plan(*(engine.address for engine in running)))
 
-        def seen(secret: str, **headers: str) -> set[int]:
-            found = set()
-            for number in range(12):
-                before = [len(engine.seen) for engine in running]
-                ask(nginx, secret, {"user": str(number)}, **headers)
-                found |= {i for i, engine in enumerate(running) if len(engine.seen) > before[i]}
-            return found
+            def seen(secret: str, **headers: str) -> set[int]:
+                found = set()
+                for number in range(12):
+                    before = [len(engine.seen) for engine in running]
+                    ask(nginx, secret, {"user": str(number)}, **headers)
+                    found |= {i for i, engine in enumerate(running) if len(engine.seen) > before[i]}
+                return found
 
-        assert len(seen(key(1))) > 1, "the user in the body"
-        assert len(seen(key(1), X_Tenant="acme")) == 1
-        assert seen(key(1), X_Tenant="acme") == seen(key(2), X_Tenant="acme")
-    nginx.stop()
+            assert len(seen(key(1))) > 1, "the user in the body"
+            assert len(seen(key(1), X_Tenant="acme")) == 1
+            assert seen(key(1), X_Tenant="acme") == seen(key(2), X_Tenant="acme")

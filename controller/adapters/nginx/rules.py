@@ -10,6 +10,8 @@ from controller.core.policy import ScalingPolicy
 from controller.settings import PlanSettings, PoolSettings, Settings
 
 _TARGET = ScalingPolicy().in_flight.target
+# The bound of consistent hashing with bounded loads that its authors settled on (Mirrokni and others, 2016).
+_LOAD_BOUND = 1.25
 _BALANCING = {
     "consistent_hash": "hash $stoker_ring consistent",
     "least_connections": "least_conn",
@@ -56,14 +58,14 @@ def rules_of(settings: Settings) -> Rules:
 
 
 def _pool(pool: PoolSettings, on_loopback: bool) -> PoolRules:
-    """Where no limit is given it is twice the target: what comes on top of that goes to the next replica."""
+    """Where no limit is given it is a quarter above the target: what comes on top of that goes to the next replica."""
     given = pool.gateway
     target = pool.scaling.target_in_flight or pool.scaling.in_flight.target or _TARGET
     return PoolRules(
         aliases=given.aliases,
         open=on_loopback if given.access is None else given.access == "open",
         routing=given.routing,
-        max_in_flight=given.max_in_flight or ceil(2 * target),
+        max_in_flight=given.max_in_flight or ceil(_LOAD_BOUND * target),
         keep_alive=given.keep_alive,
         cache=given.cache,
         cache_s=max(1, ceil(given.cache_for.total_seconds())),

@@ -34,6 +34,7 @@ class Target:
     model: str
     clients: int
     deadline_s: float
+    key: str = ""  # empty: the pool is open
 
 
 class Load:
@@ -123,8 +124,11 @@ class Load:
             "messages": [{"role": "user", "content": f"Tell me about the number {number}."}],
             "max_tokens": _TOKENS,
             "stream": streamed,
+            "user": f"drill {number}",  # many users: one would have one replica
         }
-        async with session.post(f"{self._target.url}/v1/chat/completions", json=body) as answer:
+        headers = {"Authorization": f"Bearer {self._target.key}"} if self._target.key else {}
+        url = f"{self._target.url}/v1/chat/completions"
+        async with session.post(url, json=body, headers=headers) as answer:
             yield answer
 
 

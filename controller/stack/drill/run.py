@@ -18,6 +18,7 @@ from controller.stack.drill.facts import Before, Ending, Fault, Look, Recording
 from controller.stack.drill.injury import Ground, Injury
 from controller.stack.drill.load import Load, Target
 from controller.stack.drill.promise import Pace
+from controller.stack.drill.visitor import visiting
 from controller.stack.drill.watch import Api, Row, Watch
 from controller.stack.progress import Report
 from controller.stack.single import undisturbed
@@ -56,7 +57,9 @@ def run(site: Site, fault: Fault, say: Report) -> Recording:
     with ExitStack() as opened:
         opened.callback(api.close)
         watch = opened.enter_context(Watch(site.settings, site.ground.pool))
-        load = opened.enter_context(Load(Target(_gateway(site.settings), site.model, site.clients, deadline_s)))
+        url, state_dir = _gateway(site.settings), site.ground.layout.root
+        key = opened.enter_context(visiting(state_dir, site.settings, site.ground.pool, url))
+        load = opened.enter_context(Load(Target(url, site.model, site.clients, deadline_s, key)))
         opened.enter_context(_undone(injury))
         say("load")
         begun_s = time.monotonic()

@@ -64,6 +64,7 @@ class Asker:
     async def _ask(self, *, stream: bool) -> dict[str, object]:
         question = f"Tell me about the number {next(self._numbers)}."
         body = {"model": "smollm2", "messages": [{"role": "user", "content": question}], "max_tokens": self._tokens}
+        body["user"] = question  # many users
         first: list[float] = []
         began = time.monotonic()
         try:
