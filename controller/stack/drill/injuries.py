@@ -13,7 +13,7 @@ from controller.stack.drill.injury import Ground, Injury, NotHere
 from controller.stack.ptrace import CannotFreeze, busiest_thread, frozen_thread
 from controller.stack.trouble import Trouble
 
-_SLOW_SHARE = 0.1  # of one core
+_SLOW_SHARE = 0.05  # of one core
 _WALL = 0x40000000  # __WALL of wait(2): threads, too
 _LOOK_S = 0.03
 

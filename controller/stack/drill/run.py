@@ -29,6 +29,10 @@ _CALM_MOST_S = 60.0  # until every client had an answer
 _UNDO_S = 120.0  # how long the load goes on at most, beyond the patience with the fault
 
 
+# What is slow is so beside peers that have as much to do; and a slow one holds up as many clients as it may have.
+_MORE = {Fault.SLOW: 2}
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """Where the drill takes place, and how hard. `calm_s` of load come before the fault, `after_s` after its end."""
@@ -59,7 +63,8 @@ def run(site: Site, fault: Fault, say: Report) -> Recording:
         watch = opened.enter_context(Watch(site.settings, site.ground.pool))
         url, state_dir = _gateway(site.settings), site.ground.layout.root
         key = opened.enter_context(visiting(state_dir, site.settings, site.ground.pool, url))
-        load = opened.enter_context(Load(Target(url, site.model, site.clients, deadline_s, key)))
+        clients = site.clients * _MORE.get(fault, 1)
+        load = opened.enter_context(Load(Target(url, site.model, clients, deadline_s, key)))
         opened.enter_context(_undone(injury))
         say("load")
         begun_s = time.monotonic()
