@@ -15,6 +15,8 @@ import typer
 
 from controller.stack.calibrate_options import CalibrateOptions
 from controller.stack.drill.options import DrillOptions
+from controller.stack.gateway_command import after_apply
+from controller.stack.gateway_command import app as gateway
 from controller.stack.keys import app as keys
 from controller.stack.options import taking
 from controller.stack.simulate_options import SimulateOptions
@@ -26,6 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(keys, name="keys")
+app.add_typer(gateway, name="gateway")
 
 Config = Annotated[Path, typer.Option(help="The configuration file.")]
 StateDir = Annotated[
@@ -81,6 +84,7 @@ def apply(
     from controller.stack.apply import apply as take
 
     found = take(ApplyOptions(config, state_dir), Console(stderr=as_json))
+    after_apply(state_dir, changed=bool(found))
     if as_json:
         typer.echo(json.dumps(found.as_json(), indent=2))
 

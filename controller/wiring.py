@@ -15,26 +15,24 @@ from controller.adapters.clock import SystemClock
 from controller.adapters.database import DatabaseLease, FileLease, FileLock, SqlStore
 from controller.adapters.database.keys import SqlKeys
 from controller.adapters.docker import DockerRuntime
-from controller.adapters.nginx import NginxGateway, NginxParts
-from controller.adapters.nginx.access import NginxAccess
-from controller.adapters.nginx.rules import rules_of
 from controller.adapters.probes import HttpProber
 from controller.adapters.process import ProcessNode, ProcessRuntime
 from controller.adapters.prometheus import PrometheusSource
 from controller.adapters.targets import FileTargets
 from controller.adapters.telemetry import Telemetry
-from controller.api.deps import Offer, Seen, Sources
+from controller.api.deps import Seen, Sources
 from controller.api.unopened import Unopened
 from controller.core.errors import LostLease
 from controller.core.model import NodeName, Term
-from controller.core.quota import TokenLimits
 from controller.installation import LOCAL, Installation, Layout, api_token
 from controller.ports import ContainerRuntime, Lease
 from controller.reconcile.fleet import Fleet
-from controller.reconcile.parts import AccessParts, Parts
+from controller.reconcile.parts import GatewayParts, HistoryParts, Parts
 from controller.reconcile.schedule import Schedule
 from controller.reconcile.tick import Ticker
 from controller.settings import Settings, load
+from controller.stack.gateway_desk import GatewayDesk
+from controller.stack.gateway_token import gateway_token
 from controller.stack.replicas import engine_of
 from controller.stack.specs import Specs, specs_of
 from controller.stack.standby import holder
@@ -165,6 +163,7 @@ class _Given:
     claim: Claim
     telemetry: Telemetry
     wake: _Wake
+    desk: GatewayDesk
 
     @property
     def run(self) -> str:
@@ -185,7 +184,8 @@ def lead(place: Place, taken: Claim, telemetry: Telemetry) -> Leader:
     with contextlib.ExitStack() as stack:
         stack.callback(taken.resources.close)
         settings, installation = place.read()
-        given = _Given(place, settings, installation, taken, telemetry, _Wake())
+        desk = GatewayDesk(place.layout, settings, installation, SystemClock())
+        given = _Given(place, settings, installation, taken, telemetry, _Wake(), desk)
         specs = Specs(specs_of(settings, installation), taken.store)
         if taken.store.put_aside is not None:
             complain(f"the database could not be used and was put aside as {taken.store.put_aside}")
@@ -230,28 +230,23 @@ def _parts(given: _Given, specs: Specs, stack: contextlib.ExitStack) -> Parts:
     stack.callback(prober.close)
     fleet = Fleet(_runtimes(given.installation, layout, clock), clock)
     stack.callback(fleet.close)
-    nginx = NginxParts(layout.gateway, layout.logs, settings.gateway, settings.ports, clock, rules_of(settings))
-    quotas = {name: limits for name, limits in _offer(settings).plans.items() if limits.any()}
+    desk, targets = given.desk, FileTargets(layout.targets)
+    own = f"{settings.controller.reach}:{settings.ports.edge}"
     return Parts(
         clock=clock,
         fleet=fleet,
         prober=prober,
         metrics=PrometheusSource(f"http://{settings.controller.reach}:{settings.ports.prometheus}"),
-        gateway=NginxGateway(nginx),
+        gateway=desk.gateway,
         store=given.claim.store,
         lease=given.claim,
         sink=given.telemetry,
-        targets=FileTargets(layout.targets),
+        targets=targets,
         spec_for=specs,
-        access=AccessParts(SqlKeys(given.claim.store), NginxAccess(layout.gateway, nginx.config().user), quotas),
+        access=desk.access_parts(given.claim.store, given.place.name),
+        history=HistoryParts(desk.current, desk.kept),
+        gateways=GatewayParts(desk.others, targets.write_gateways, own, targets.gateways()),
     )
-
-
-def _offer(settings: Settings) -> Offer:
-    """What API keys can be made for."""
-    plans = {plan.name: TokenLimits(plan.tokens_per_minute, plan.tokens_per_day) for plan in settings.plans}
-    models = {name: pool.model for pool in settings.pools for name in (pool.model, *pool.gateway.aliases)}
-    return Offer(plans, models, settings.gateway.max_keys)
 
 
 def _runtimes(installation: Installation, layout: Layout, clock: SystemClock) -> dict[NodeName, ContainerRuntime]:
@@ -287,7 +282,10 @@ def _leading(given: _Given, specs: Specs, parts: Parts, ticker: Ticker) -> Sourc
         wake=given.wake,
         token=api_token(given.place.layout),
         keys=SqlKeys(given.claim.store),
-        offer=_offer(given.settings),
+        offer=given.desk.offer(),
         access=ticker.access,
         tell=given.telemetry.emit,
+        desk=given.desk,
+        gateways=given.desk.others,
+        gateway_token=gateway_token(given.place.layout),
     )

@@ -31,6 +31,8 @@ missing_always() {
     if ! has prometheus || ! has promtool; then echo prometheus; fi
     if [ "$purpose" = test ] && ! has chromium; then echo chromium; fi
     if [ "$purpose" = test ] && ! has_postgres; then echo postgresql; fi
+    if [ "$purpose" = test ] && ! has redis-server; then echo redis-server; fi
+    if [ "$purpose" = test ] && ! has wrk; then echo wrk; fi
 }
 
 missing_for_docker() {
@@ -59,7 +61,7 @@ apt_install() {
     export DEBIAN_FRONTEND=noninteractive
     apt-get -qq -o DPkg::Lock::Timeout=120 update
     apt-get -qq -y -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 install --no-install-recommends "$@" >/dev/null
-    for package in prometheus postgresql; do
+    for package in prometheus postgresql redis-server; do
         case " $* " in
         *" $package "*) # nor at the next boot
             if [ -d /run/systemd/system ]; then systemctl --quiet disable "$package.service" || true; fi ;;

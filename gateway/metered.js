@@ -1,18 +1,52 @@
-// A stream whose usage only the gateway has asked for: the event that has it is not the client's.
+// Streams. A script's filter takes whatever a replica sends, and nginx keeps what the client has not read yet: a client
+// that stops reading is cut off, and its replica is free. Where only the gateway has asked for the usage, the event that
+// has it is not the client's.
 import hot from 'route.js';
 
-let carried = Buffer.alloc(0);  // of an event whose end has not come yet
+const BEHIND = 1048576, STEP = 65536;  // bytes; what the kernel holds comes on top
 
 let events;  // whether the answer is a stream at all
+let passed = 0, look = STEP;
+let carried = Buffer.alloc(0);  // of an event whose end has not come yet
 
-function metered(r, data, flags) {
+function isStream(r) {
     if (events === undefined) {
         events = String(r.headersOut['Content-Type']).startsWith('text/event-stream');
     }
-    if (!events) {
+    return events;
+}
+
+function pace(r, data) {
+    passed += data.length;
+    if (passed > look) {
+        look = passed + STEP;
+        if (passed - Number(r.variables.bytes_sent) > BEHIND) {
+            throw 'the client does not read its stream';  // no Error: its stack would be in the log
+        }
+    }
+}
+
+// One that has its usage because the client wants it, and the answers that come this way and are no streams.
+function asked(r, data, flags) {
+    if (isStream(r)) {
+        pace(r, data);
+    }
+    hot.whole(r, data, flags);
+}
+
+// Less comes than the replica has announced.
+function head(r) {
+    if (isStream(r)) {
+        delete r.headersOut['Content-Length'];
+    }
+}
+
+function metered(r, data, flags) {
+    if (!isStream(r)) {
         hot.whole(r, data, flags);
         return;
     }
+    pace(r, data);
     if (carried.length === 0 && endsEvent(data) && data.indexOf('"usage"') < 0) {
         r.sendBuffer(data, flags);  // nearly all of them
         return;
@@ -48,4 +82,4 @@ function withoutUsage(text) {
         .join(gap);
 }
 
-export default {metered};
+export default {asked, head, metered};

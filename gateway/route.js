@@ -72,7 +72,7 @@ function refuse(r, cause, detail) {
 function poolOf(r, model) {
     r.variables.stoker_model = model;
     const words = r.variables.stoker_pool_rules.split(' ');
-    return words[0] !== model ? null : {
+    return model === '' || words[0] !== model ? null : {
         pool: words[1], model: words[2], open: words[3] === 'open', room: Number(words[4]), cache: words[5],
         seconds: words[6], shared: words[7] === 'shared',
     };
@@ -149,7 +149,7 @@ function kept(r, routes, body, key) {
         return '';
     }
     const wish = (r.headersIn['Cache-Control'] || '').toLowerCase();
-    if (wish.indexOf('no-store') >= 0) {
+    if (wish.indexOf('no-store') >= 0 || r.variables.stoker_conditional) {
         return '';
     }
     const owner = routes.shared ? 'pool' : key ? key.id : 'open';

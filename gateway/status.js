@@ -31,6 +31,16 @@ function pools(r) {
     }
 }
 
+// What each request looks at when it comes, where nothing is counted anew: by pool, what takes room and what waits.
+function sums(names) {
+    const load = ngx.shared.load, found = {};
+    names.forEach(pool => {
+        const waiting = [0, 1, 2].map(priority => load.get(`wait ${pool} ${priority}`) || 0);
+        found[pool] = {admitted: load.get('in ' + pool) || 0, waiting: waiting[0] + waiting[1] + waiting[2]};
+    });
+    return found;
+}
+
 // Requests in flight. What a worker that died has left behind is taken out of all counts.
 function inFlight(r) {
     const counts = {}, plans = {}, waiting = {}, alive = {};
@@ -51,7 +61,7 @@ function inFlight(r) {
             hot.releaseTicket(item[0], item[1]);
         }
     });
-    say(r, {pools: counts, plans: plans, waiting: waiting});
+    say(r, {pools: counts, plans: plans, waiting: waiting, sums: sums(Object.keys(counts))});
 }
 
 // Asked once after each reload, by a worker of the newest configuration: now its rooms count.

@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> None:
     folder, binary = arguments
     os.chdir(folder)  # by their working directory the workers are found again
     end_leftovers(Path(folder).resolve())
-    for name in ("hold.sock", "again.sock", "void.sock", "control/control.sock"):
+    for name in ("hold.sock", "again.sock", "void.sock", "control/control.sock", "hot/look.sock"):
         Path(name).unlink(missing_ok=True)  # of a master that was killed: nginx does not bind over it
     # The prefix is relative: as nobody a worker may not be able to come here, but it is here already.
     os.execv(binary, [binary, "-p", "./", "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off;"])

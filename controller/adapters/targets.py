@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from controller.core.model import Address, Container, ContainerState
 
-ENGINE_FILE, LAUNCHER_FILE = "engine.json", "launcher.json"
+ENGINE_FILE, LAUNCHER_FILE, EDGE_FILE = "engine.json", "launcher.json", "edge.json"
 
 
 class FileTargets:
-    """Writes `engine.json` and `launcher.json`, and only when they change."""
+    """Writes `engine.json`, `launcher.json` and, for the gateways of other machines, `edge.json`: when they change."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -24,6 +24,19 @@ class FileTargets:
         running = [container for container in containers if container.state is ContainerState.RUNNING]
         self._put(ENGINE_FILE, render([(container, container.engine) for container in running]))
         self._put(LAUNCHER_FILE, render([(container, container.launcher) for container in running]))
+
+    def write_gateways(self, exporters: Mapping[str, str]) -> None:
+        """These edge exporters, `HOST:PORT` by the gateway's name, besides the one of this machine; no others."""
+        groups = [{"targets": [address], "labels": {"gateway": name}} for name, address in sorted(exporters.items())]
+        self._put(EDGE_FILE, json.dumps(groups, indent=1) + "\n")
+
+    def gateways(self) -> dict[str, str]:
+        """Those that the file has, whoever wrote it."""
+        try:
+            groups = json.loads((self._folder / EDGE_FILE).read_text(encoding="utf-8"))
+            return {str(group["labels"]["gateway"]): str(group["targets"][0]) for group in groups}
+        except (OSError, ValueError, LookupError, TypeError):
+            return {}
 
     def _put(self, name: str, text: str) -> None:
         if self._written.get(name) == text:

@@ -6,16 +6,19 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from fastapi import Depends, Header, HTTPException, Request
 
 from controller.api.unopened import UnopenedKeys
+from controller.api.unopened_gateway import UnopenedDesk, UnopenedGateways
 from controller.core.decision import Plan
 from controller.core.event import Event
+from controller.core.gateways import GatewayAnswer, GatewayReport, GatewayStatus
 from controller.core.model import NodeName, ReplicaId, Snapshot
 from controller.core.policy import PoolPolicy
 from controller.core.quota import TokenLimits
+from controller.core.revision import Reverted, Revision, Standing
 from controller.ports import AccessState, KeyStore, StateStore
 
 LEADS = "leads"
@@ -39,12 +42,54 @@ class Offer:
     most_keys: int = 100_000
 
 
+class Desk(Protocol):
+    """The history of nginx's configurations, and the way back. Each blocks for a few seconds at most."""
+
+    def standing(self) -> Standing:
+        """How it stands with the settings."""
+        ...
+
+    def revisions(self) -> Sequence[Revision]:
+        """Those that are kept, the newest first."""
+        ...
+
+    def revision(self, number: int) -> Revision | None:
+        """That one; None where it is not kept."""
+        ...
+
+    def revert(self, number: int, why: str, usable_keys: int) -> Reverted:
+        """Go back to the settings of that one. Raises `KeyError` where it is not kept, `GatewayRejected` where its
+        settings cannot be used any more, and `GatewayUnavailable` where nobody knows now."""
+        ...
+
+    def undo(self) -> Reverted:
+        """The settings are those of the file again. Raises `GatewayUnavailable`."""
+        ...
+
+
+class OtherGateways(Protocol):
+    """The nginx of other machines. Nothing blocks for long."""
+
+    def hear(self, report: GatewayReport, now: datetime) -> GatewayAnswer | None:
+        """Note what one says, and what it is to run; None: nobody knows yet. Raises `TooManyGateways`."""
+        ...
+
+    def refuse(self, report: GatewayReport, now: datetime) -> None:
+        """Note it, though it gets nothing. Raises `TooManyGateways`."""
+        ...
+
+    def known(self, now: datetime) -> Sequence[GatewayStatus]:
+        """Those that were heard of within the last hour, by name."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Everything that the API reads. `latest` is None before the first good tick; `metrics` is Prometheus's text.
 
     `lead` says who leads: "leads", or a sentence of who does instead. `wake` makes a tick soon. Whoever has the `token`
-    may give orders and make keys; an empty one lets nobody. `tell` is for what the API itself did.
+    may give orders and make keys, and whoever has the `gateway_token` may ask what another nginx is to run; an empty
+    one lets nobody. `tell` is for what the API itself did.
     """
 
     policies: Sequence[PoolPolicy]
@@ -61,6 +106,9 @@ class Sources:
     offer: Offer = field(default_factory=Offer)
     access: Callable[[], AccessState] = AccessState
     tell: Callable[[Sequence[Event]], None] = lambda events: None
+    desk: Desk = field(default_factory=UnopenedDesk)
+    gateways: OtherGateways = field(default_factory=UnopenedGateways)
+    gateway_token: str = ""
 
 
 def _sources(request: Request) -> Sources:
@@ -72,14 +120,32 @@ def _sources(request: Request) -> Sources:
 SourcesDep = Annotated[Sources, Depends(_sources)]
 
 
-def require_token(sources: SourcesDep, authorization: Annotated[str | None, Header()] = None) -> None:
+Bearer = Annotated[str | None, Header(alias="authorization")]
+
+
+def require_token(sources: SourcesDep, authorization: Bearer = None) -> None:
     """Whoever asks has the token of the state directory. Answers 401 otherwise."""
+    _require(authorization, sources.token, "api.token")
+
+
+def require_gateway_token(sources: SourcesDep, authorization: Bearer = None) -> None:
+    """Whoever asks has the token for gateways, which is good for nothing else. Answers 401 otherwise.
+
+    409 where another controller leads: its token need not be known here, and a gateway asks that one then.
+    """
+    if sources.lead() != LEADS:
+        raise HTTPException(409, f"this controller {sources.lead()}; ask the one that leads")
+    _require(authorization, sources.gateway_token, "gateway.token")
+
+
+def _require(authorization: str | None, token: str, file: str) -> None:
     given = (authorization or "").removeprefix("Bearer ")
-    if not sources.token or not secrets.compare_digest(given.encode(), sources.token.encode()):
+    if not token or not secrets.compare_digest(given.encode(), token.encode()):
         raise HTTPException(
-            401, "this needs the token in the state directory's file api.token, as a bearer token", _BEARER
+            401, f"this needs the token in the state directory's file {file}, as a bearer token", _BEARER
         )
 
 
 _BEARER = {"WWW-Authenticate": "Bearer"}
 TOKEN = Depends(require_token)
+GATEWAY_TOKEN = Depends(require_gateway_token)

@@ -14,12 +14,13 @@ from controller.core.access import KEY_ID, Admitted, ApiKey, KeyId, admit
 from controller.core.errors import GatewayUnavailable, LostLease, MetricsUnavailable, TransientError
 from controller.core.event import Event
 from controller.core.quota import DayUsage, QuotaMemory, TokenLimits, fold, recall
-from controller.ports import AccessState
+from controller.core.streams import Stream, add_up
+from controller.ports import AccessState, Sample
 from controller.reconcile import narrate_access as narrate
 from controller.reconcile.parts import AccessParts, Parts
 
 # The second half is there as soon as the exporter was scraped: no key at all is an answer then, and else nothing is.
-TOKENS = 'sum by (key) (stoker_edge_tokens_total{job="edge"}) or sum(stoker_edge_log_lines_total{job="edge"})'
+TOKENS = 'sum by (key, instance) (stoker_edge_tokens_total{job="edge"}) or sum(stoker_edge_log_lines_total{job="edge"})'
 _SAVE_EVERY = timedelta(seconds=10)
 _REMEMBERED = timedelta(days=1)  # a day that has just begun is counted on from the end of the one before
 
@@ -31,11 +32,13 @@ class _Known:
     version: int
     keys: Mapping[KeyId, ApiKey]
     admitted: Admitted
+    plans: Mapping[str, TokenLimits]
     limits: Mapping[KeyId, TokenLimits]
 
-    def holds(self, version: int, now: datetime) -> bool:
-        """Whether all is as it was: no key was changed, and none has ended since."""
-        return self.version == version and (self.admitted.until is None or now < self.admitted.until)
+    def holds(self, version: int, plans: Mapping[str, TokenLimits], now: datetime) -> bool:
+        """Whether all is as it was: no key and no plan was changed, and no key has ended since."""
+        same = self.version == version and self.plans == plans
+        return same and (self.admitted.until is None or now < self.admitted.until)
 
 
 class AccessKeeper:
@@ -47,6 +50,8 @@ class AccessKeeper:
         self._quota: QuotaMemory | None = None
         self._applied: narrate.Applied | None = None  # what nginx took last
         self._unsaved: dict[tuple[KeyId, date], DayUsage] = {}
+        self._counters: dict[Stream, float] | None = None  # as each gateway said last
+        self._fresh: dict[Stream, float] = {}  # of these, what is not saved yet
         self._saved_at: datetime | None = None
         self.state = AccessState()
 
@@ -76,11 +81,13 @@ class AccessKeeper:
     def _read(self, now: datetime) -> list[Event]:
         try:
             before, version = self._known, self._access.keys.keys_version()
-            if before is None or not before.holds(version, now):
+            if before is None or not before.holds(version, self._access.limits, now):
                 self._known = self._judge(before, version, now)
             if self._quota is None and self._known is not None:
                 stored = self._access.keys.usage((now - _REMEMBERED).date())
                 self._quota = recall(stored, self._known.limits, now)
+            if self._counters is None and self._access.counters is not None:
+                self._counters = dict(self._access.counters.counters())
         except TransientError as error:
             return [narrate.failed("keys_read_failed", "keys", error, now)]
         if self._known is before or self._known is None:
@@ -96,14 +103,20 @@ class AccessKeeper:
             keys = {**before.keys, **{key.id: key for key in self._access.keys.list_keys(before.version)}}
         else:
             keys = dict(before.keys)
-        quotas = ((key.id, self._access.limits.get(key.plan or "")) for key in keys.values() if key.usable(now))
+        plans = dict(self._access.limits)
+        quotas = ((key.id, plans.get(key.plan or "")) for key in keys.values() if key.usable(now))
         limits = {name: quota for name, quota in quotas if quota is not None}
-        return _Known(version, keys, admit(keys.values(), now), limits)
+        return _Known(version, keys, self._admit(before, keys, now), plans, limits)
+
+    def _admit(self, before: _Known | None, keys: Mapping[KeyId, ApiKey], now: datetime) -> Admitted:
+        """The same records again where only a plan was changed: nginx and the others compare them by identity."""
+        admitted = admit(keys.values(), now)
+        return before.admitted if before is not None and admitted == before.admitted else admitted
 
     def _count(self, known: _Known, before: QuotaMemory, now: datetime) -> list[Event]:
         if not self._access.limits:
             return []
-        after = fold(before, self._tokens(), known.limits, now)
+        after = fold(before, self._tokens(before), known.limits, now)
         for key, usage in after.usage.items():
             old = before.usage.get(key)
             if old is None or old.total != usage.total:
@@ -111,7 +124,7 @@ class AccessKeeper:
         self._quota = after
         return narrate.of_blocks(before, after, known.limits, now)
 
-    def _tokens(self) -> Mapping[KeyId, float] | None:
+    def _tokens(self, before: QuotaMemory) -> Mapping[KeyId, float] | None:
         """Tokens of each key since its counter began; None: not known. The tick tells that Prometheus is away."""
         try:
             samples = self._parts.metrics.query(TOKENS)
@@ -119,8 +132,14 @@ class AccessKeeper:
             return None
         if not samples:
             return None
-        found = ((sample.labels.get("key", ""), sample.value) for sample in samples)
-        return {KeyId(name): value for name, value in found if KEY_ID.fullmatch(name)}
+        found = ((Stream(sample.labels.get("instance", ""), _key(sample)), sample.value) for sample in samples)
+        readings = {stream: value for stream, value in found if KEY_ID.fullmatch(stream.key)}
+        if self._counters is None:
+            return {stream.key: value for stream, value in readings.items()}
+        sums = add_up(self._counters, {key: usage.total.counter for key, usage in before.usage.items()}, readings)
+        self._fresh |= {stream: value for stream, value in sums.last.items() if self._counters.get(stream) != value}
+        self._counters = dict(sums.last)
+        return sums.counters
 
     def _apply(self, known: _Known, quota: QuotaMemory, now: datetime, look: bool) -> list[Event]:
         try:
@@ -132,12 +151,21 @@ class AccessKeeper:
 
     def _save(self, now: datetime) -> list[Event]:
         """What has changed since the last time. What cannot be saved is kept for the next time."""
-        if not self._unsaved:
+        if not self._unsaved and not self._fresh:
             return []
         self._saved_at = now
         try:
-            self._access.keys.save_usage(tuple(self._unsaved.values()))
+            if self._access.counters is not None and self._fresh:
+                # First: what is lost between the two is counted by nobody, and else it would be counted twice.
+                self._access.counters.save_counters(self._fresh, now)
+                self._fresh = {}
+            if self._unsaved:
+                self._access.keys.save_usage(tuple(self._unsaved.values()))
+                self._unsaved.clear()
         except TransientError as error:
             return [narrate.failed("usage_save_failed", "keys", error, now)]
-        self._unsaved.clear()
         return []
+
+
+def _key(sample: Sample) -> KeyId:
+    return KeyId(sample.labels.get("key", ""))

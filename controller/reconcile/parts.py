@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
 
 from controller.core.model import PoolName, ReplicaId
 from controller.core.quota import TokenLimits
+from controller.core.revision import Configuration, Revision
+from controller.core.streams import Stream
 from controller.ports import (
     AccessGate,
     Clock,
@@ -21,22 +25,76 @@ from controller.ports import (
     TargetWriter,
 )
 from controller.reconcile.fleet import Fleet
+from controller.reconcile.gateways import Gateways
+
+
+class CounterStore(Protocol):
+    """Token counters of each key as each gateway told them last. Fenced as keys are. Blocks for at most 5 s.
+
+    A write raises `LostLease` where another controller leads; each raises `TransientError` where nothing was done.
+    """
+
+    def counters(self) -> Mapping[Stream, float]:
+        """Those that were saved within the last days."""
+        ...
+
+    def save_counters(self, counters: Mapping[Stream, float], at: datetime) -> None:
+        """Write these; one of the same gateway and key is replaced."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class AccessParts:
-    """With what the API keys are kept. `limits` are those of the plans that have a token quota."""
+    """With what the API keys are kept. `limits` are those of the plans that have a token quota, and may change.
+
+    No `counters`: there never was but one gateway, whose counters are the keys'.
+    """
 
     keys: KeyStore
     gate: AccessGate
     limits: Mapping[str, TokenLimits]
+    counters: CounterStore | None = None
+
+
+class RevisionStore(Protocol):
+    """The last configurations of nginx."""
+
+    def newest(self) -> Revision | None:
+        """The last one that was kept. Does not block but for the first time."""
+        ...
+
+    def keep(self, revision: Revision) -> None:
+        """Add it; the newest 50 are kept. Blocks for a file's writing. Raises `OSError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryParts:
+    """With what the history of nginx is kept. `current` is what nginx runs; None: not known now."""
+
+    current: Callable[[], Configuration | None]
+    kept: RevisionStore
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayParts:
+    """The other machines with an nginx. `scrape` tells Prometheus where the exporters of these are, by name.
+
+    `own`: where the one of this machine is, and `scraped`: what an earlier controller told Prometheus.
+    """
+
+    known: Gateways
+    scrape: Callable[[Mapping[str, str]], None]
+    own: str = ""
+    scraped: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
     """Everything outside the core. `spec_for` says what a new replica of a pool is made of, given its spec's hash.
 
-    It raises `RuntimeRejected` for a hash that nobody remembers. No `access`: nobody needs a key.
+    It raises `RuntimeRejected` for a hash that nobody remembers. No `access`: nobody needs a key; no `history`: none is
+    kept; no `gateways`: there are no others.
     """
 
     clock: Clock
@@ -50,3 +108,5 @@ class Parts:
     targets: TargetWriter
     spec_for: Callable[[PoolName, ReplicaId, str], ReplicaSpec]
     access: AccessParts | None = None
+    history: HistoryParts | None = None
+    gateways: GatewayParts | None = None

@@ -51,9 +51,12 @@ NUMBERS: Mapping[str, Number] = {
 
 # Not recorded, since each second counts, or since they are no pool's. Each sample says in `signal` what it is.
 IN_FLIGHT, IN_FLIGHT_AT, GPU_FREE, GPU_FREE_AT = "in_flight", "in_flight_at", "gpu_free", "gpu_free_at"
+_HELD = 'stoker_edge_requests_in_flight{job="edge"}'
 DIRECT: Mapping[str, str] = {
-    IN_FLIGHT: 'sum by (pool) (stoker_edge_requests_in_flight{job="edge"})',
-    IN_FLIGHT_AT: 'min by (pool) (timestamp(stoker_edge_requests_in_flight{job="edge"}))',
+    # Of several gateways: one that is not heard of for a moment holds what it held, as that is no reason to shrink.
+    # Where nobody tells of a pool it is unknown.
+    IN_FLIGHT: f"sum by (pool) ({_HELD} or last_over_time({_HELD}[60s])) and on (pool) {_HELD}",
+    IN_FLIGHT_AT: f"min by (pool) (timestamp({_HELD}))",
     GPU_FREE: "min by (node, Hostname, UUID) (DCGM_FI_DEV_FB_FREE)",
     GPU_FREE_AT: "min by (node, Hostname, UUID) (timestamp(DCGM_FI_DEV_FB_FREE))",
 }

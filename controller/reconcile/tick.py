@@ -1,4 +1,4 @@
-"""One tick: observe -> plan -> record -> act -> report, and after that the API keys.
+"""One tick: observe -> plan -> record -> act -> report, and after that the API keys and the other gateways.
 
 The only place that catches everything, and it counts. Nothing is carried out that was not recorded first, so after a
 crash anywhere in between the next controller finds either nothing begun or a decision with its reasons.
@@ -18,14 +18,17 @@ from controller.core.model import PoolName, ReplicaId, Snapshot, Term
 from controller.core.planner import after_failures, plan
 from controller.core.policy import PoolPolicy
 from controller.core.reason import Reason
+from controller.core.revision import Moment
 from controller.core.routing import only_remove
 from controller.ports import AccessState, LastWords, TickReport
 from controller.reconcile import act, narrate
 from controller.reconcile.access import AccessKeeper
+from controller.reconcile.history import HistoryKeeper
 from controller.reconcile.ledger import Ledger
 from controller.reconcile.observe import Observer
 from controller.reconcile.parts import Parts
 from controller.reconcile.pools import with_pools
+from controller.reconcile.watch import GatewayWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,15 @@ class Ticker:
         self._policies = tuple(policies)
         self._observer = Observer(parts, policies)
         self._access = AccessKeeper(parts, parts.access) if parts.access else None
+        self._history = HistoryKeeper(parts.history) if parts.history else None
+        self._watch = GatewayWatch(parts.gateways) if parts.gateways else None
         self._ledger = Ledger()
         self._number = 0
         self._unknown: tuple[str, ...] = ()
         self._term: Term | None = None
         self._decided: tuple[Decision, ...] = ()
         self._standing: Mapping[PoolName, tuple[Reason, ...]] = {}
+        self._revised: list[Event] = []  # of the history, not in the store yet
         self.latest: Tick | None = None
         self.lost_lease = False
         self.on_lost_lease: Callable[[], None] = lambda: None
@@ -73,6 +79,7 @@ class Ticker:
         # Last, so that nothing of it keeps a replica from healing; and also where healing failed: a key that was
         # revoked must not wait for a container engine.
         kept = self.lost_lease or self._attempt(lambda: self._keep_access(look=bool(changed)), started) is not None
+        kept = (self.lost_lease or self._attempt(self._watch_gateways, started) is not None) and kept
         self._report(started, changed is None or not kept, bool(changed))
         return self.latest.again_at if self.latest and changed is not None else None
 
@@ -108,6 +115,7 @@ class Ticker:
         wanted = plan(snapshot, self._policies)
         ids = self._record(snapshot, wanted, term)
         routes = act.apply_routes(parts, wanted.gateway)
+        changed = bool(self._attempt(lambda: self._keep_history(wanted, snapshot), snapshot.at)) or routes.changed
         self._hold(term)  # what follows may take its time, and nobody else may act meanwhile
         outcomes = act.carry_out(parts, wanted)
         self._finish(wanted, dict(zip(ids, outcomes, strict=True)), term)
@@ -116,11 +124,11 @@ class Ticker:
         self._tell(narrate.of_targets(act.write_targets(parts, sighting.containers), snapshot.at))
         done = any(outcome.error is None for outcome in outcomes)
         # The very same decisions again have moved nothing, whatever their outcome says: no hurry.
-        moved = routes.changed or (done and wanted.decisions != self._decided)
+        moved = changed or (done and wanted.decisions != self._decided)
         self._decided = wanted.decisions
         again = parts.clock.now() if moved else routes.state.retry_at
         self.latest = Tick(snapshot, wanted, routes.state.applied.replicas(), again)
-        return routes.changed
+        return changed
 
     def _hold(self, term: Term) -> None:
         """Keep the lead. Raises `LostLease` once it is over."""
@@ -169,16 +177,37 @@ class Ticker:
         events += [narrate.of_outcome(outcome, at) for outcome in outcomes]
         self._unknown, self._standing = snapshot.unknown, wanted.standing
         self._tell(events)
-        if events:
-            self._parts.store.append(narrate.stamp(events, self._number, self._term or Term(0)))
+        if rows := [*self._revised, *events]:
+            self._parts.store.append(narrate.stamp(rows, self._number, self._term or Term(0)))
+        self._revised.clear()
+
+    def _keep_history(self, wanted: Plan, snapshot: Snapshot) -> bool:
+        """What nginx runs is in the history; whether it is another configuration than before. Its rows come later: a
+        database that is away must not keep what was decided from being done."""
+        if self._history is None:
+            return False
+        events = self._history.look(wanted, Moment(snapshot.at, snapshot.tick, self._term or Term(0)))
+        self._tell(events)
+        self._revised += _changes(events)
+        return self._history.changed
 
     def _keep_access(self, *, look: bool) -> bool:
-        """The API keys and their quotas; whether anything came of it. Only changes become rows."""
+        """The API keys and their quotas; whether anything came of it."""
         events = self._access.run(look=look) if self._access is not None and self._term is not None else []
-        self._tell(events)
-        if changes := [event for event in events if not event.event.endswith("_failed")]:
-            self._parts.store.append(narrate.stamp(changes, self._number, self._term or Term(0)))
+        self._tell_of_changes(events)
         return bool(events)
+
+    def _watch_gateways(self) -> bool:
+        """The other machines with an nginx; whether anything came of it."""
+        events = self._watch.run(self._parts.clock.now()) if self._watch is not None and self._term is not None else []
+        self._tell_of_changes(events)
+        return bool(events)
+
+    def _tell_of_changes(self, events: Sequence[Event]) -> None:
+        """Only changes become rows, and failures, which come again and again, only lines."""
+        self._tell(events)
+        if changes := _changes(events):
+            self._parts.store.append(narrate.stamp(changes, self._number, self._term or Term(0)))
 
     def _tell(self, events: Sequence[Event]) -> None:
         self._parts.sink.emit(narrate.stamp(events, self._number, self._term or Term(0)))
@@ -189,3 +218,7 @@ class Ticker:
         if self.latest is not None:
             report = with_pools(report, self.latest.plan, {policy.pool for policy in self._policies})
         self._parts.sink.report(report)
+
+
+def _changes(events: Sequence[Event]) -> list[Event]:
+    return [event for event in events if not event.event.endswith("_failed")]

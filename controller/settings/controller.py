@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,21 +10,17 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from controller.core.policy import HealthPolicy
-from controller.faults import ConfigError
+from controller.settings.secrets import SecretUrl
 from controller.settings.values import AbsolutePath, Duration, Section
 
 _INSTANCE = re.compile(r"[0-9a-f]{12}")
-_SECRET = (
-    "a database's URL holds its password, and this file is copied, shown and kept in repositories; "
-    "write the URL into a file of mode 0600 and give that file's path as database_url_file"
+_DATABASE_URL = SecretUrl(
+    key="database_url_file",
+    whose="a database's",
+    pattern=re.compile(r"postgres(ql)?://\S+"),
+    like="postgresql://USER:PASSWORD@HOST/DATABASE",
 )
 _BEATS = 3  # of the lease before it runs out: one tick that is late must not lose it
-
-
-def _no_url(value: object) -> object:
-    if isinstance(value, str) and "://" in value:
-        raise ValueError(_SECRET)
-    return value
 
 
 def _instance(value: str) -> str:
@@ -42,8 +36,8 @@ class ControllerSettings(Section):
     tick_interval: Duration = timedelta(seconds=2)
     scrape_interval: Duration = Field(default=timedelta(seconds=1), le=timedelta(seconds=5))  # rules look 10 s back
     node_grace: Duration = HealthPolicy().node_grace
-    database: Annotated[Literal["sqlite", "postgresql"], BeforeValidator(_no_url)] = "sqlite"
-    database_url_file: Annotated[AbsolutePath, BeforeValidator(_no_url)] | None = None
+    database: Annotated[Literal["sqlite", "postgresql"], BeforeValidator(_DATABASE_URL.no_url())] = "sqlite"
+    database_url_file: Annotated[AbsolutePath, BeforeValidator(_DATABASE_URL.no_url())] | None = None
     instance: Annotated[str, AfterValidator(_instance)] | None = None
     lease_ttl: Duration = timedelta(seconds=10)
 
@@ -59,13 +53,13 @@ class ControllerSettings(Section):
         Raises:
             ConfigError: it cannot be read, others may read it, or it holds no such URL. Its contents are never told.
         """
-        return _read_secret_url(Path(self.database_url_file or ""))
+        return _DATABASE_URL.read(Path(self.database_url_file or ""))
 
     @model_validator(mode="before")
     @classmethod
     def _no_secret(cls, data: Any) -> Any:
         if isinstance(data, dict) and "database_url" in data:
-            raise ValueError(_SECRET)
+            raise ValueError(_DATABASE_URL.advice)
         return data
 
     @model_validator(mode="after")
@@ -95,19 +89,3 @@ class ControllerSettings(Section):
                 f"lease_ttl of {self.lease_ttl.total_seconds():g} s is shorter than {_BEATS} ticks of "
                 f"{self.tick_interval.total_seconds():g} s: a tick that is late would lose the lead"
             )
-
-
-def _read_secret_url(path: Path) -> str:
-    try:
-        with path.open(encoding="utf-8") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            text = file.read(4096).strip()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); database_url_file names it") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not UTF-8 text; it is to hold the database's URL and nothing else") from error
-    if mode & 0o077:
-        raise ConfigError(f"{path}: others than its owner may use it (mode {mode:04o}); chmod 600 it")
-    if re.fullmatch(r"postgres(ql)?://\S+", text) is None:
-        raise ConfigError(f"{path}: holds no URL postgresql://USER:PASSWORD@HOST/DATABASE, alone on one line")
-    return text

@@ -5,14 +5,22 @@ from __future__ import annotations
 import ipaddress
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from controller.settings.secrets import SecretUrl
 from controller.settings.values import AbsolutePath, Duration, DurationOrNone, ModelName, Name, Section, Size
 
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _PATH = re.compile(r"/[A-Za-z0-9._~/-]{0,127}")
+_REDIS_URL = SecretUrl(
+    key="redis_url_file",
+    whose="the hot cache's",
+    pattern=re.compile(r"rediss?://\S+"),
+    like="redis://USER:PASSWORD@HOST:PORT/0",
+)
 _OWN_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/models", "/healthz")
 
 
@@ -51,10 +59,18 @@ class CertificateSettings(Section):
 class HotCacheSettings(Section):
     """A cache in Redis that several gateways share."""
 
-    redis_url_file: AbsolutePath  # of mode 0600: the URL holds the password
+    redis_url_file: Annotated[AbsolutePath, BeforeValidator(_REDIS_URL.no_url())]  # of mode 0600
     cluster: bool = False
     timeout: Duration = timedelta(milliseconds=100)
     max_answer: Size = 1024 * 1024
+
+    def redis_url(self) -> str:
+        """What `redis_url_file` holds.
+
+        Raises:
+            ConfigError: it cannot be read, others may read it, or it holds no such URL. Its contents are never told.
+        """
+        return _REDIS_URL.read(Path(self.redis_url_file))
 
 
 class GatewaySettings(Section):
@@ -111,7 +127,9 @@ class PoolGatewaySettings(Section):
     aliases: Annotated[tuple[ModelName, ...], BeforeValidator(_tuple)] = ()
     access: Literal["keys", "open"] | None = None  # none: open where only this machine can reach it
     routing: Literal["consistent_hash", "least_connections", "random_two"] = "consistent_hash"
-    max_in_flight: int | None = Field(default=None, ge=1, le=65_535)  # per replica; none: twice its target in flight
+    max_in_flight: int | None = Field(
+        default=None, ge=1, le=65_535
+    )  # per replica; none: 1.25 times its target in flight
     keep_alive: bool = False
     cache: Literal["off", "deterministic", "all"] = "deterministic"
     cache_for: Duration = timedelta(seconds=30)

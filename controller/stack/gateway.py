@@ -6,6 +6,7 @@ import shutil
 
 from controller.adapters.clock import SystemClock
 from controller.adapters.nginx import gateway as nginx
+from controller.adapters.nginx import hot
 from controller.adapters.nginx.rules import rules_of
 from controller.core.errors import GatewayRejected, GatewayUnavailable
 from controller.core.model import PoolRoutes
@@ -28,9 +29,12 @@ def prepare(settings: Settings, layout: Layout) -> None:
         Trouble: nginx refuses it, or cannot be run.
     """
     _clear(layout)
+    made = parts(settings, layout)
+    if settings.gateway.hot_cache is not None:
+        hot.make_folder(layout.gateway, made.config().user)
     pools = [PoolRoutes(policy.pool, policy.model) for policy in settings.policies()]
     try:
-        nginx.prepare(parts(settings, layout), pools)
+        nginx.prepare(made, pools)
     except (GatewayRejected, GatewayUnavailable) as error:
         raise Trouble(f"nginx cannot be started: {' '.join(str(error).split())}") from error
 

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 
 from controller.installation import Layout
 from controller.settings import Settings, load
-from controller.stack import engine, gateway, prometheus
+from controller.stack import engine, gateway, hot_cache, prometheus
 from controller.stack.leftovers import MARK
 from controller.stack.supervisor import Program
 from controller.stack.trouble import Trouble
 
 # The controller goes first when everything is stopped: while it lives it heals what is being taken away.
-STOP_ORDER = ("controller", "nginx", "prometheus", "edge", "dockerd")
+STOP_ORDER = ("controller", "nginx", "hotcache", "prometheus", "edge", "dockerd")
 
 
 def programs(settings: Settings, layout: Layout, *, own_engine: bool) -> tuple[Program, ...]:
@@ -23,6 +23,7 @@ def programs(settings: Settings, layout: Layout, *, own_engine: bool) -> tuple[P
     return (
         *first,
         gateway.program(settings, layout),
+        *hot_cache.programs(settings, layout),
         prometheus.program(settings, layout),
         _edge(settings, layout),
         _controller(layout),

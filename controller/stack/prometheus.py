@@ -67,6 +67,7 @@ def render(settings: Settings, layout: Layout) -> str:
             _fixed("edge", f"{host}:{ports.edge}"),
             _fixed("controller", f"{host}:{ports.controller}"),
             _fixed("prometheus", f"{host}:{ports.prometheus}"),
+            *_hot_cache(settings),
         ],
     }
     return "# Written by `stoker up`. Edits are overwritten.\n" + yaml.safe_dump(document, sort_keys=False)
@@ -78,6 +79,13 @@ def _found_in_file(job: str, file: Path) -> dict[str, object]:
 
 def _fixed(job: str, address: str) -> dict[str, object]:
     return {"job_name": job, "static_configs": [{"targets": [address]}]}
+
+
+def _hot_cache(settings: Settings) -> list[dict[str, object]]:
+    """It listens on a socket that nobody but nginx may use, so nginx passes its page on."""
+    if settings.gateway.hot_cache is None:
+        return []
+    return [{**_fixed("hotcache", f"127.0.0.1:{settings.ports.gateway_status}"), "metrics_path": "/hot_cache"}]
 
 
 def _address(host: str, port: int) -> str:

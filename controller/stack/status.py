@@ -10,7 +10,7 @@ from typing import Any
 from controller.installation import Layout
 from controller.settings import load
 from controller.stack import api_client
-from controller.stack.api_client import Seen
+from controller.stack.api_client import Row, Seen
 from controller.stack.supervisor import ProgramState, Supervisor
 from controller.stack.trouble import Trouble
 
@@ -23,6 +23,8 @@ class Report:
 
     programs: tuple[ProgramState, ...]
     seen: Seen
+    gateway: Row  # how it stands with the settings of nginx here
+    gateways: tuple[Row, ...] = ()  # of other machines
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`; pools and replicas are the API's own objects."""
@@ -30,13 +32,15 @@ class Report:
             "programs": [{"name": one.name, "state": one.state.lower(), "pid": one.pid} for one in self.programs],
             "pools": list(self.seen.pools),
             "replicas": list(self.seen.replicas),
+            "gateway": self.gateway,
+            "gateways": list(self.gateways),
         }
 
     def print(self) -> None:
         """The table, under a line for each program that does not run."""
         from rich.console import Console
 
-        from controller.stack import view
+        from controller.stack import gateway_view, view
 
         console = Console()
         if not console.is_terminal:
@@ -44,7 +48,12 @@ class Report:
         for one in self.programs:
             if one.state != "RUNNING":
                 console.print(f"{one.name} is not running: {one.state.lower()}", highlight=False)
-        console.print(view.table(self.seen, datetime.now(UTC)))
+        for line in gateway_view.standing(self.gateway):
+            console.print(line, highlight=False, markup=False, style="yellow")
+        now = datetime.now(UTC)
+        console.print(view.table(self.seen, now))
+        if self.gateways:
+            console.print(gateway_view.table(self.gateways, now))
 
 
 def look(state_dir: Path) -> Report:
@@ -57,8 +66,10 @@ def look(state_dir: Path) -> Report:
     programs = Supervisor(layout).states()
     if not programs:
         raise Trouble(f"nothing runs with the state directory {layout.root}; `stoker up` starts it")
-    seen = api_client.look(load(layout.config)) if layout.config.exists() else None
-    if seen is None:
+    settings = load(layout.config) if layout.config.exists() else None
+    seen = api_client.look(settings) if settings else None
+    if settings is None or seen is None:
         told = ", ".join(f"{one.name} {one.state.lower()}" for one in programs)
         raise Trouble(f"the controller does not answer yet ({told}); see {layout.logs}")
-    return Report(programs, seen)
+    gateway, gateways = (api_client.ask(settings, f"/api/v1/{name}") for name in ("gateway", "gateways"))
+    return Report(programs, seen, gateway, tuple(gateways))

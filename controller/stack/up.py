@@ -20,6 +20,7 @@ from controller.stack import (
     checkpoints,
     engine,
     gateway,
+    hot_cache,
     image,
     listening,
     preparing,
@@ -108,6 +109,7 @@ def _find_out(run: _Run, options: UpOptions) -> _Found:
     listening.require_free(run.settings)
     if run.settings.controller.database != "sqlite":
         run.settings.controller.database_url()
+    hot_cache.require(run.settings)
     found = preparing.locate_all(run.settings, options.config)
     named = preparing.nodes_of(run.settings)
     if named:

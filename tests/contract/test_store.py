@@ -595,6 +595,7 @@ try:
         kept += 10
 except DatabaseUnavailable as error:
     print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, most))  # no room either in what a checkpoint has freed meanwhile
 for write in (lambda: store.save(PLAN, tick=2, term=term, at=START), lambda: store.append([said] * 100)):
     try:
         write()

@@ -10,7 +10,7 @@ from sqlmodel import Field, SQLModel
 
 SCHEMA = 4  # grows with every change of the tables
 # What a version has more than the one before it, where that is all that changed: it is added in place.
-ADDED = {4: ("api_keys", "api_keys_version", "api_key_usage")}
+ADDED = {4: ("api_keys", "api_keys_version", "api_key_usage", "api_key_counters")}
 
 
 def missing_since(version: int) -> tuple[str, ...] | None:
@@ -183,5 +183,16 @@ class ApiKeyUsageRow(SQLModel, table=True):
     day: str = Field(primary_key=True)
     key: str = Field(primary_key=True)
     tokens: float
+    counter: float
+    at: str
+
+
+class ApiKeyCounterRow(SQLModel, table=True):
+    """Up to where a gateway's counter of a key was counted. `place`: whose Prometheus knows it by that address."""
+
+    __tablename__ = "api_key_counters"
+    place: str = Field(primary_key=True)
+    gateway: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
     counter: float
     at: str

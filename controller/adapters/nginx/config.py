@@ -26,6 +26,7 @@ from controller.adapters.nginx.checks import check
 from controller.adapters.nginx.rules import PoolRules, Rules
 from controller.core.model import Address, GatewayPlan, PoolRoutes
 from controller.settings import GatewaySettings, PortSettings
+from controller.settings.gateway import HotCacheSettings
 
 RETRY_AFTER_S = 5
 MAX_WORKERS = 4  # one keeps pace with thousands of requests per second; more only take memory from the engines
@@ -35,9 +36,23 @@ HOLDS = 5  # the same for one whose replica dies between the head and the first 
 
 _KEY_BYTES = 512  # of a shared dictionary, for a key with a few models; a plain one takes 300
 _LIMIT_BYTES = 128  # of a limiter's zone, for a key
+_HOT_MARGIN_MS = 50
 
 
 _NO_RULES = Rules()
+
+
+@dataclass(frozen=True, slots=True)
+class HotCache:
+    """How nginx deals with the service that keeps answers in Redis."""
+
+    timeout_ms: int  # of an operation of Redis
+    max_answer: int  # bytes
+
+    @property
+    def look_ms(self) -> int:
+        """For so long nginx waits for the service, which is to be the first to give up."""
+        return self.timeout_ms + _HOT_MARGIN_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +80,7 @@ class NginxConfig:
     certificate_key: str = ""
     max_keys: int = 100_000
     cache_bytes: int = 256 * 1024 * 1024
+    hot: HotCache | None = None
     rules: Rules = _NO_RULES
 
     @property
@@ -111,6 +127,7 @@ class NginxConfig:
             certificate_key=gateway.tls.key if gateway.tls else "",
             max_keys=gateway.max_keys,
             cache_bytes=gateway.cache_size,
+            hot=_hot(gateway.hot_cache),
             rules=rules,
         )
 
@@ -161,7 +178,7 @@ def ordered(plan: GatewayPlan) -> GatewayPlan:
 
 _PRIORITIES = {"low": 0, "normal": 1, "high": 2}
 _PLACEHOLDER = "@generation@"
-_SCRIPTS = ("answers.js", "hold.js", "keys.js", "metered.js", "route.js", "status.js")
+_SCRIPTS = ("answers.js", "hold.js", "hot.js", "keys.js", "metered.js", "route.js", "status.js")
 
 
 @cache
@@ -243,6 +260,10 @@ def _printed(address: Address) -> str:
         return str(Address(ipaddress.ip_address(address.host).compressed, address.port))
     except ValueError:
         return str(address)
+
+
+def _hot(given: HotCacheSettings | None) -> HotCache | None:
+    return HotCache(_milliseconds(given.timeout), given.max_answer) if given else None
 
 
 def _milliseconds(duration: timedelta) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from controller.adapters.nginx.config import generation_of
-from controller.core.model import Address, GatewayPlan, PoolName, PoolRoutes, ReplicaId, Server
+from controller.core.model import GatewayPlan
+from controller.core.plan_json import plan_from_json, plan_to_json
 
 
 class Files:
@@ -26,7 +26,7 @@ class Files:
 
     def write_next(self, plan: GatewayPlan, generation: str) -> None:
         """The plan that is about to be served."""
-        write(self._next, json.dumps({"generation": generation, **_to_json(plan)}, indent=1) + "\n")
+        write(self._next, json.dumps({"generation": generation, **plan_to_json(plan)}, indent=1) + "\n")
 
     def promote_next(self) -> None:
         """It is served now."""
@@ -75,37 +75,10 @@ def write(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
-def _to_json(plan: GatewayPlan) -> dict[str, Any]:
-    return {
-        "pools": [
-            {
-                "pool": routes.pool,
-                "model": routes.model,
-                "servers": [
-                    {"replica": server.replica, "host": server.address.host, "port": server.address.port}
-                    for server in routes.servers
-                ],
-            }
-            for routes in plan.pools
-        ]
-    }
-
-
 def _read_plan(path: Path) -> tuple[str, GatewayPlan] | None:
     """Generation and plan; None for a file that is missing or damaged."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        pools = tuple(
-            PoolRoutes(
-                PoolName(routes["pool"]),
-                routes["model"],
-                tuple(
-                    Server(ReplicaId(server["replica"]), Address(server["host"], int(server["port"])))
-                    for server in routes["servers"]
-                ),
-            )
-            for routes in data["pools"]
-        )
-        return str(data["generation"]), GatewayPlan(pools)
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(data["generation"]), plan_from_json(data)
+    except (OSError, ValueError, LookupError, TypeError):
         return None

@@ -8,7 +8,8 @@ Three files carry it over a crash of the controller at any moment:
 
 Each plan carries the generation of its configuration, nginx.conf carries its own, and nginx answers with the one that
 it serves. A new controller compares them; where the file is ahead of nginx, the step that was missing (the reload) is
-done again.
+done again. What nginx runs is not what the settings make of its plan where those have changed since: then the same plan
+is rendered, tested and taken once more.
 """
 
 from __future__ import annotations
@@ -90,6 +91,15 @@ def prepare(parts: NginxParts, pools: Sequence[PoolRoutes]) -> None:
         _install(parts, files, GatewayPlan(tuple(PoolRoutes(routes.pool, routes.model) for routes in pools)))
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The configuration that nginx was seen to serve, and starts with."""
+
+    generation: str
+    text: str
+    plan: GatewayPlan
+
+
 class NginxGateway:
     """The `Gateway` port on nginx. One at a time per folder; `prepare` must have run. Not for use by several threads.
 
@@ -100,20 +110,32 @@ class NginxGateway:
     def __init__(self, parts: NginxParts) -> None:
         """Find out what nginx runs. Blocks for at most 3 s, and only where an earlier controller was interrupted."""
         self._clock = parts.clock
-        self._interval: timedelta = parts.gateway.reload_interval
-        self._config = parts.config()
         self._nginx = parts.process()
         self._files = Files(parts.folder)
         self._reloaded_at: datetime | None = None
         self._applied = GatewayPlan()
+        self._text = ""  # of nginx.conf, as nginx has it
+        self._made_with: NginxConfig | None = None  # what that was rendered with; None: something else
         self._signature = self._files.signature()
         self._certain = False  # that nginx runs `_applied`, and starts with it
+        self.use(parts)
         with contextlib.suppress(GatewayUnavailable):  # `apply` will say so
             self._recover()
+
+    def use(self, parts: NginxParts) -> None:
+        """Other settings of the same nginx, from the next `apply` on: also an equal plan is then taken once more."""
+        self._interval: timedelta = parts.gateway.reload_interval
+        self._config = parts.config()
 
     def state(self) -> GatewayState:
         """See `Gateway.state`."""
         return GatewayState(self._applied)
+
+    def running(self) -> Running | None:
+        """What nginx serves. None while that is not known, or is not what the settings make of it yet."""
+        if not self._certain or self._made_with != self._config:
+            return None
+        return Running(generation_of(self._text), self._text, self._applied)
 
     def apply(self, plan: GatewayPlan) -> GatewayState:
         """See `Gateway.apply`."""
@@ -121,7 +143,7 @@ class NginxGateway:
         if not self._certain:
             self._recover()
         self._mend()
-        if self._certain and plan == self._applied:
+        if self._certain and plan == self._applied and self._made_with == self._config:
             return GatewayState(self._applied)
         retry_at = self._retry_at()
         if retry_at is not None:
@@ -130,7 +152,7 @@ class NginxGateway:
         try:
             self._try(plan)
         except OSError as error:
-            raise GatewayUnavailable(f"{error.filename} cannot be written: {error.strerror}") from error
+            raise _unwritable(error) from error
         return GatewayState(self._applied)
 
     def _mend(self) -> None:
@@ -141,22 +163,31 @@ class NginxGateway:
         """
         if not self._certain or self._files.signature() == self._signature:
             return
-        generation = self._rewrite(self._applied)
-        self._signature = self._files.signature()
-        self._reload(generation, TAKE_S)
-
-    def _rewrite(self, plan: GatewayPlan) -> str:
-        """Make nginx.conf what it is to be for the plan, and give its generation. An equal file is left alone."""
-        text = render(plan, self._config)
         try:
-            if text != self._files.text():
-                write(self._files.conf, text)
+            write(self._files.conf, self._text)
         except OSError as error:
-            raise GatewayUnavailable(f"{error.filename} cannot be written: {error.strerror}") from error
-        return generation_of(text)
+            raise _unwritable(error) from error
+        self._signature = self._files.signature()
+        self._reload(generation_of(self._text), TAKE_S)
+
+    def _repair(self, plan: GatewayPlan) -> None:
+        """Make nginx.conf what it is to be for the plan while nginx does not run. One that it would not start with is
+        not put there: settings that are new may be wrong."""
+        try:
+            with contextlib.suppress(GatewayRejected):
+                text = render(plan, self._config)
+                if text != self._files.text():
+                    self._files.write_candidate(text)
+                    self._nginx.check(self._files.candidate.name, CHECK_S)
+                    os.replace(self._files.candidate, self._files.conf)
+        except OSError as error:
+            raise _unwritable(error) from error
+        finally:
+            self._files.candidate.unlink(missing_ok=True)
 
     def _try(self, plan: GatewayPlan) -> None:
-        text = render(plan, self._config)
+        config = self._config
+        text = render(plan, config)
         try:
             self._files.write_candidate(text)
             self._nginx.check(self._files.candidate.name, CHECK_S)
@@ -166,6 +197,7 @@ class NginxGateway:
             self._files.candidate.unlink(missing_ok=True)
         self._files.promote_next()
         self._applied, self._certain, self._signature = plan, True, self._files.signature()
+        self._text, self._made_with = text, config
 
     def _switch(self, generation: str) -> None:
         """Rename, reload, await; or put the old file back."""
@@ -203,13 +235,26 @@ class NginxGateway:
         on_disk, serving = self._files.generation(), self._nginx.generation()
         self._applied = plans.get(serving or on_disk, GatewayPlan())
         if serving is None:
-            self._rewrite(self._applied if on_disk in plans else self._files.last_plan())
+            self._repair(self._applied if on_disk in plans else self._files.last_plan())
             raise GatewayUnavailable("nginx does not answer")
         if serving != on_disk:
             self._reload(on_disk, TAKE_S)
         self._applied = plans.get(on_disk, GatewayPlan())
         self._certain, self._signature = on_disk in plans, self._files.signature()
+        self._text = self._files.text()
+        self._made_with = self._config if self._would_be(self._applied) == self._text else None
         self._files.promote(on_disk)
+
+    def _would_be(self, plan: GatewayPlan) -> str:
+        """The text for that plan; empty where none can be made."""
+        try:
+            return render(plan, self._config)
+        except GatewayRejected:
+            return ""
+
+
+def _unwritable(error: OSError) -> GatewayUnavailable:
+    return GatewayUnavailable(f"{error.filename} cannot be written: {error.strerror}")
 
 
 def _install(parts: NginxParts, files: Files, plan: GatewayPlan) -> None:

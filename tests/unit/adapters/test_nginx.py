@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from controller.adapters.nginx.config import NginxConfig, generation_of, ordered, render
+from controller.adapters.nginx import hot
+from controller.adapters.nginx.config import (
+    HotCache,
+    NginxConfig,
+    generation_of,
+    nginx_binary,
+    ordered,
+    render,
+    scripts,
+)
+from controller.adapters.nginx.process import NginxProcess
+from controller.adapters.nginx.rules import PoolRules, Rules
 from controller.core.errors import GatewayRejected
 from controller.core.model import Address, GatewayPlan, PoolName, PoolRoutes, ReplicaId, Server
-from controller.settings import GatewaySettings, PortSettings
+from controller.settings import GatewaySettings, PlanSettings, PortSettings
+from tests.fakes.running_nginx import free_port
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "nginx"
 CONFIG = NginxConfig(
@@ -42,17 +55,83 @@ PLANS = {
     "no-replicas": GatewayPlan((pool("smollm2"),)),
     "one-pool": GatewayPlan((SMOL,)),
     "two-pools": GatewayPlan((LLAMA, SMOL)),
+    "everything": GatewayPlan((LLAMA, SMOL, pool("idle"))),
 }
+EVERYTHING = replace(
+    CONFIG,
+    user_header="x_end_user",
+    trusted_proxies=("10.0.0.0/8", "2001:db8::/32"),
+    certificate="/etc/stoker/gateway.pem",
+    certificate_key="/etc/stoker/gateway-key.pem",
+    max_keys=1_000_000,
+    hot=HotCache(timeout_ms=100, max_answer=1024 * 1024),
+    rules=Rules(
+        {
+            "llama": PoolRules(
+                aliases=("gpt-4o", "llama"),
+                open=False,
+                max_in_flight=24,
+                keep_alive=True,
+                cache="all",
+                cache_s=300,
+                share_cache=True,
+                open_paths=("/rerank", "/tokenize"),
+            ),
+            "smollm2": PoolRules(routing="random_two", cache="deterministic", open_paths=("/tokenize",)),
+            "idle": PoolRules(routing="least_connections", max_in_flight=8),
+        },
+        (
+            PlanSettings(name="free", requests_per_second=2, concurrent=1, max_body_bytes=65_536, priority="low"),
+            PlanSettings(name="gold", requests_per_second=10, burst=20, tokens_per_minute=60_000, priority="high"),
+            PlanSettings(name="staff"),
+        ),
+    ),
+)
+CONFIGS = {name: EVERYTHING if name == "everything" else CONFIG for name in PLANS}
 
 
 @pytest.mark.parametrize("name", PLANS)
 def test_golden(name: str) -> None:
     golden = GOLDEN / f"{name}.conf"
-    text = render(PLANS[name], CONFIG)
+    text = render(PLANS[name], CONFIGS[name])
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text(text)
 
     assert text == golden.read_text()
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_nginx_takes_it(tmp_path: Path, name: str) -> None:
+    config = replace(
+        CONFIGS[name], listen=Address("127.0.0.1", free_port()), status_listen=Address("127.0.0.1", free_port())
+    )
+    if config.certificate:
+        config = replace(config, certificate=str(tmp_path / "cert.pem"), certificate_key=str(tmp_path / "key.pem"))
+        made = [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        ]
+        files = ["-keyout", config.certificate_key, "-out", config.certificate, "-subj", "/CN=gateway"]
+        subprocess.run([*made, *files], check=True, capture_output=True, timeout=60)
+    for folder in ("temp", "control"):
+        (tmp_path / folder).mkdir()
+    hot.make_folder(tmp_path, "")
+    for script, text in {**scripts(), "nginx.conf": render(PLANS[name], replace(config, user=""))}.items():
+        (tmp_path / script).write_text(text)
+
+    NginxProcess(tmp_path, nginx_binary(), config.status_listen).check("nginx.conf", 30)
+
+
+def test_without_a_hot_cache_nothing_is_there_for_it() -> None:
+    assert "hot" not in render(PLANS["everything"], replace(EVERYTHING, hot=None)).replace("hold", "")
 
 
 def test_an_ordinary_user_has_no_other_user_to_become() -> None:
@@ -72,7 +151,7 @@ def test_the_generation_tells_plans_and_settings_apart() -> None:
 
     generations = {generation_of(text) for text in texts}
 
-    assert len(generations) == 4
+    assert len(generations) == 5
     assert "" not in generations
 
 

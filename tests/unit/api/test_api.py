@@ -178,10 +178,18 @@ def test_the_openapi_page_describes_every_route(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
 
     keys = ("keys", "keys/{key}/revoke", "keys/{key}/rotate")
+    gateway = (
+        "gateway",
+        "gateway/history",
+        "gateway/history/{number}",
+        "gateway/revert",
+        "gateways",
+        "gateways/{name}",
+    )
     names = ("last-words", "nodes", "orders", "pools", "pools/{pool}/decisions", "receipts", "replicas")
-    assert sorted(paths) == [f"/api/v1/{name}" for name in ("decisions", "events", *keys, *names)]
+    assert sorted(paths) == [f"/api/v1/{name}" for name in ("decisions", "events", *gateway, *keys, *names)]
     changing = {path for path, methods in paths.items() if set(methods) != {"get"}}
-    assert changing == {"/api/v1/orders", *(f"/api/v1/{name}" for name in keys)}
+    assert changing == {f"/api/v1/{name}" for name in ("orders", "gateway/revert", "gateways/{name}", *keys)}
 
 
 def ask(client: TestClient, kind: str, subject: str, token: str = "secret") -> Response:
