@@ -64,7 +64,8 @@ def render(settings: Settings, layout: Layout) -> str:
         "scrape_configs": [
             _found_in_file("engine", layout.targets / "engine.json"),
             _found_in_file("launcher", layout.targets / "launcher.json"),
-            _fixed("edge", f"{host}:{ports.edge}"),
+            # The exporter of this machine, and those of the gateways of other machines, which the controller tells.
+            {**_found_in_file("edge", layout.targets / "edge.json"), **_fixed("edge", f"{host}:{ports.edge}")},
             _fixed("controller", f"{host}:{ports.controller}"),
             _fixed("prometheus", f"{host}:{ports.prometheus}"),
             *_hot_cache(settings),
