@@ -21,6 +21,7 @@ from tests.postgres import NoPostgres, PostgresServer
 from tests.waiting import wait_for
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several workers (`-n 2`): what shares the Docker engine, or breaks it, runs in one, and each file in one."""
     for item in items:
