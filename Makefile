@@ -22,7 +22,7 @@ status: ## print the table of replicas once
 test: ## install what is missing, then run every check and every test
 	@PYTHON=$(PYTHON) deploy/install.sh test
 	@$(MAKE) --no-print-directory check
-	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+	@if [ -n "$(ARGS)" ]; then $(BIN)/pytest $(ARGS); else $(BIN)/python -m tests.halves; fi
 
 check: ## lint, format, types, import rules: fast, changes nothing
 	$(BIN)/ruff check .

@@ -21,15 +21,6 @@ from tests.postgres import NoPostgres, PostgresServer
 from tests.waiting import wait_for
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers (`-n 2`): what shares the Docker engine, or breaks it, runs in one, and each file in one."""
-    for item in items:
-        folder = Path(str(item.fspath)).parent.name
-        shares = folder in ("e2e", "contract") or "docker_host" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("engine" if shares else str(item.fspath)))
-
-
 @pytest.fixture(scope="session")
 def progress() -> Progress:
     """Shown with `pytest -s`, and where a fixture fails."""

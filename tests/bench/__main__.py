@@ -45,7 +45,14 @@ def main() -> None:
     with console.status("a stack of one replica"), _stack(floor=1) as (stack, _):
         rows += _gateway(stack)
     _show(rows)
-    _write(_page(rows), simulate.section(console))
+    _write("\n\n".join([_page(rows), *_others(_PAGE.read_text(encoding="utf-8"))]), simulate.section(console))
+
+
+def _others(page: str) -> list[str]:
+    """What other commands have written between the table and the simulator's section."""
+    head = page.partition(simulate.HEADING)[0]
+    places = [place for mark in ("\n## ", "\n<!-- ") if (place := head.find(mark)) >= 0]
+    return [head[min(places) :].strip()] if places else []
 
 
 def _ticks() -> list[Row]:

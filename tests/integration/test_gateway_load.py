@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import os
-import random
 import signal
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,10 +15,8 @@ from controller.core.model import Address
 from tests.fakes.clock import FakeClock
 from tests.fakes.engine import Exchange, engines
 from tests.fakes.running_nginx import RunningNginx, free_port, parts_in, plan
+from tests.integration.gateway_load import BODY, STREAM, Load
 from tests.waiting import wait_for
-
-BODY = b'{"model":"smollm2","messages":[]}'
-STREAM = b'{"model":"smollm2","messages":[],"stream": true}'
 
 
 @pytest.fixture
@@ -30,48 +25,6 @@ def nginx(tmp_path: Path) -> Iterator[RunningNginx]:
     running = RunningNginx(parts_in(tmp_path, clock), clock)
     yield running
     running.stop()
-
-
-class Load:
-    """Clients on kept-alive connections, one request after another, until `finish`."""
-
-    def __init__(self, nginx: RunningNginx, clients: int, *, leave_ratio: float = 0.0, body: bytes = BODY) -> None:
-        self.outcomes: Counter[int | str] = Counter()
-        self._nginx, self._body = nginx, body
-        self._leave_ratio = leave_ratio
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(seed,)) for seed in range(clients)]
-        for thread in self._threads:
-            thread.start()
-
-    def finish(self) -> Counter[int | str]:
-        """How often each status came, or the name of the error."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-        return self.outcomes
-
-    def await_more(self, requests: int) -> None:
-        """Wait until so many more requests have ended in whatever way."""
-        goal = self.outcomes.total() + requests
-        wait_for(lambda: self.outcomes.total() >= goal, 30, f"{requests} more requests")
-
-    def _run(self, seed: int) -> None:
-        chance, connection = random.Random(seed), self._nginx.connect()
-        while not self._stop.is_set():
-            try:
-                connection.request("POST", "/v1/chat/completions", self._body)
-                if chance.random() < self._leave_ratio:
-                    connection.close()
-                    self.outcomes["left"] += 1
-                    continue
-                answer = connection.getresponse()
-                answer.read()
-                self.outcomes[answer.status] += 1
-            except (OSError, http.client.HTTPException) as error:
-                self.outcomes[type(error).__name__] += 1
-                connection.close()
-        connection.close()
 
 
 def test_twenty_reloads_fail_no_request(nginx: RunningNginx) -> None:

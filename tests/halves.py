@@ -1,0 +1,40 @@
+"""`make test`: the suite in two halves beside each other.
+
+What shares the Docker engine, or breaks it, spends most of its time waiting; everything else runs beside it. The output
+of the second half is printed when both have ended. Exit code 0 where both passed.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import tempfile
+
+CONTAINERS = "tests/integration/test_memory_kill.py"
+ENGINE = ("tests/contract", "tests/e2e", CONTAINERS)
+OTHERS = ("tests/architecture", "tests/unit", "tests/scenarios", "tests/integration", f"--ignore={CONTAINERS}")
+PYTEST = (sys.executable, "-m", "pytest")
+
+
+def main() -> int:
+    """Blocks for a quarter of an hour. Interrupted, it waits until both have cleaned up."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+        beside = subprocess.Popen([*PYTEST, "-p", "no:cacheprovider", *OTHERS], stdout=said, stderr=subprocess.STDOUT)
+        first = subprocess.Popen([*PYTEST, *ENGINE])
+        try:
+            codes = [first.wait(), beside.wait()]
+        except KeyboardInterrupt:
+            for half in (first, beside):
+                half.send_signal(signal.SIGINT)
+            codes = [first.wait(), beside.wait()]
+        said.seek(0)
+        print(said.read())
+    for half, code in zip((ENGINE, OTHERS), codes, strict=True):
+        print(f"{' '.join(half)}: {'passed' if code == 0 else f'exit code {code}'}")
+    return max(codes, key=abs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
