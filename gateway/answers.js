@@ -3,6 +3,7 @@
 import hot from 'route.js';
 import keys from 'keys.js';
 
+const WAITS = 10, TAKEN = 100, GONE = 1000;  // see route.js
 const SHORTEST_MS = 20, LONGEST_MS = 500;
 const TURNS = 4, FIRST_TURN_MS = 100;  // 100, 400, 1,600 and 6,400 ms
 
@@ -67,7 +68,7 @@ function refuse(r, cause, detail) {
 }
 
 function refused(r) {
-    const cause = r.variables.stoker_refused;
+    const cause = r.variables.stoker_refused || (hot.roomOf(asked(r.variables.stoker_waiting)) ? 'full' : 'no_replica');
     const lacksKey = hot.keyOf(r).refused;
     if (cause === 'model_unknown' && lacksKey && !all(r).some(name => hot.poolOf(r, name).open)) {
         refuse(r, lacksKey);  // who has no key does not learn which models there are
@@ -203,26 +204,42 @@ function pause(pool, priority) {
     return Math.min(LONGEST_MS, SHORTEST_MS + waiting / 4) * (0.75 + Math.random() / 2);
 }
 
-// Waits for room, then goes on through hold.sock: there the newest configuration answers, with all its replicas.
+function asked(waiting) {
+    const words = waiting.split(' ');
+    return {way: words[0], pool: words[1], room: Number(words[2]), priority: Number(words[3])};
+}
+
+// Waits for room, in a request that nginx makes for the one that has to wait: only so does it notice that a client leaves.
 async function wait(r) {
-    const asked = r.variables.stoker_waiting.split(' ');  // WAY POOL ROOM PRIORITY
-    const routes = {pool: asked[1], room: Number(asked[2])}, priority = Number(asked[3]);
-    const ticket = r.variables.stoker_ticket;
+    const ticket = r.headersIn['X-Stoker-Ticket'], routes = asked(r.headersIn['X-Stoker-Waiting']);
     const until = Date.now() + Number(r.variables.stoker_queue_ms);
     let taken = 0;
-    while (!taken && Date.now() < until) {
-        await sleep(Math.min(pause(routes.pool, priority), Math.max(1, until - Date.now())));
-        taken = hot.admit(ngx.shared.load, routes.pool, routes.room, priority + 1);
+    while (!taken && Date.now() < until && (!ticket || ngx.shared.in_flight.has(ticket))) {
+        await sleep(Math.min(pause(routes.pool, routes.priority), Math.max(1, until - Date.now())));
+        taken = hot.admit(ngx.shared.load, routes.pool, routes.room, routes.priority + 1);
     }
-    if (!taken) {
-        refuse(r, hot.roomOf(routes) === 0 ? 'no_replica' : 'full');
-        return;
+    if (taken && ticket) {
+        hand(ticket, routes, taken);
     }
-    if (ticket) {
-        ngx.shared.in_flight.set(ticket, taken);
-        ngx.shared.load.incr(`wait ${routes.pool} ${priority}`, -1, 0);
+    r.headersOut['X-Accel-Redirect'] = taken ? '@entered' : '@refused';
+    r.return(204);
+}
+
+// What was taken is the request's now, unless that is over.
+function hand(ticket, routes, taken) {
+    const value = ngx.shared.in_flight.incr(ticket, taken === 1 ? 2 * TAKEN : TAKEN, 0);
+    if (value < TAKEN + WAITS || value >= GONE) {
+        ngx.shared.in_flight.delete(ticket);
+        hot.releaseTicket(ticket, taken);
+    } else {
+        ngx.shared.load.incr(`wait ${routes.pool} ${routes.priority}`, -1, 0);
     }
-    hot.go(r, asked[0] === 'direct' ? 'stream' : asked[0]);
+}
+
+// On through hold.sock: there the newest configuration answers, with all its replicas.
+function entered(r) {
+    const way = asked(r.variables.stoker_waiting).way;
+    hot.go(r, way === 'direct' ? 'stream' : way);
 }
 
 // nginx names its upstream where it should name a replica, when each of them has as many requests as it may have.
@@ -251,4 +268,4 @@ async function again(r) {
     r.internalRedirect(r.uri);
 }
 
-export default {refused, limited, models, model, opened, load, wait, busy, again};
+export default {refused, limited, models, model, opened, load, wait, entered, busy, again};

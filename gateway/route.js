@@ -8,11 +8,13 @@
 //
 // Each request is a ticket of the shared dictionary `in_flight`, "pool pid id plan", from when it is taken in until it is
 // logged, which nginx does exactly once however it ends. Its value: 1 it is with a replica; 2 likewise, and counted
-// against the room of its pool; 10 and up: it waits (10 + priority). `load` has the sums that each request needs
+// against the room of its pool; 10 and up: it waits (10 + priority). It waits in a request of its own, and either of the
+// two may end at any moment: so the value only rises, by 100 and 200 when the wait is over (counted or not), and by 1000
+// when the request is. Whoever comes second sees that he does. `load` has the sums that each request needs
 // ("in POOL", "wait POOL PRIORITY"), and the room of each pool as the newest configuration has it ("room POOL").
 import crypto from 'crypto';
 
-const COUNTED = 2, WAITS = 10;
+const COUNTED = 2, WAITS = 10, TAKEN = 100, GONE = 1000;
 let known;  // {key, refused} of this request, found once
 
 function digest(data) {
@@ -340,11 +342,11 @@ function whole(r, data, flags) {
 }
 
 function releaseTicket(ticket, value) {
-    const words = ticket.split(' ');
-    if (value === COUNTED) {
-        ngx.shared.load.incr('in ' + words[0], -1, 0);
-    } else if (value >= WAITS) {
-        ngx.shared.load.incr(`wait ${words[0]} ${value - WAITS}`, -1, 0);
+    const pool = ticket.split(' ')[0];
+    if (value === COUNTED || (value >= TAKEN && value < 2 * TAKEN)) {
+        ngx.shared.load.incr('in ' + pool, -1, 0);
+    } else if (value >= WAITS && value < TAKEN) {
+        ngx.shared.load.incr(`wait ${pool} ${value - WAITS}`, -1, 0);
     }
 }
 
@@ -352,7 +354,7 @@ function releaseTicket(ticket, value) {
 function done(r) {
     const ticket = r.variables.stoker_ticket;
     if (ticket) {
-        const value = ngx.shared.in_flight.get(ticket);  // `pop` gives nothing of a dictionary with a time-out
+        const value = ngx.shared.in_flight.incr(ticket, GONE, 0) - GONE;
         ngx.shared.in_flight.delete(ticket);
         if (value > 1) {
             releaseTicket(ticket, value);
@@ -374,11 +376,11 @@ function replicas(r, addresses) {
 }
 
 function failedBefore(r) {
-    return replicas(r, r.variables.upstream_addr.split(', ').slice(0, -1));
+    return replicas(r, r.variables.upstream_addr.split(/, | : /).slice(0, -1));
 }
 
 function failedAll(r) {
-    return replicas(r, r.variables.upstream_addr.split(', '));
+    return replicas(r, r.variables.upstream_addr.split(/, | : /));
 }
 
 export default {

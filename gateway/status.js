@@ -2,7 +2,7 @@
 import fs from 'fs';
 import hot from 'route.js';
 
-const WAITS = 10, MOST = 1000000;
+const WAITS = 10, TAKEN = 100, MOST = 1000000;
 
 function say(r, value) {
     r.headersOut['Content-Type'] = 'application/json';
@@ -53,7 +53,7 @@ function inFlight(r) {
         }
         if (alive[words[1]]) {
             counts[words[0]] = (counts[words[0]] || 0) + 1;
-            waiting[words[0]] = (waiting[words[0]] || 0) + (item[1] >= WAITS ? 1 : 0);
+            waiting[words[0]] = (waiting[words[0]] || 0) + (item[1] >= WAITS && item[1] < TAKEN ? 1 : 0);
             if (words[3]) {
                 plans[words[3]] = (plans[words[3]] || 0) + 1;
             }

@@ -11,9 +11,14 @@ import subprocess
 import sys
 import tempfile
 
-CONTAINERS = "tests/integration/test_memory_kill.py"
-ENGINE = ("tests/contract", "tests/e2e", CONTAINERS)
-OTHERS = ("tests/architecture", "tests/unit", "tests/scenarios", "tests/integration", f"--ignore={CONTAINERS}")
+ENGINE = (
+    "tests/contract/test_docker.py",
+    "tests/contract/test_nodes.py",
+    "tests/contract/test_runtime.py",
+    "tests/integration/test_memory_kill.py",
+    "tests/e2e",
+)
+OTHERS = ("tests", *(f"--ignore={path}" for path in ENGINE))
 PYTEST = (sys.executable, "-m", "pytest")
 
 
@@ -32,7 +37,7 @@ def main() -> int:
         said.seek(0)
         print(said.read())
     for half, code in zip((ENGINE, OTHERS), codes, strict=True):
-        print(f"{' '.join(half)}: {'passed' if code == 0 else f'exit code {code}'}")
+        print(f"pytest {' '.join(half)}: {'passed' if code == 0 else f'exit code {code}'}")
     return max(codes, key=abs)
 
 

@@ -21,6 +21,9 @@ _REDIS_URL = SecretUrl(
     pattern=re.compile(r"rediss?://\S+"),
     like="redis://USER:PASSWORD@HOST:PORT/0",
 )
+_HOST = re.compile(r"[A-Za-z0-9.:-]{1,253}")
+_FILE = re.compile(r"/[A-Za-z0-9._~/-]{1,4000}")
+_NOBODY = "255.255.255.255/32"  # nginx takes it for a mistake
 _OWN_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/models", "/healthz")
 
 
@@ -34,7 +37,21 @@ def _header(value: str) -> str:
     return value
 
 
+def _host(value: str) -> str:
+    if _HOST.fullmatch(value) is None:
+        raise ValueError(f"{value!r} is no address to listen on; write one such as 127.0.0.1, ::1 or 0.0.0.0")
+    return value
+
+
+def _file(value: str) -> str:
+    if _FILE.fullmatch(value) is None:
+        raise ValueError(f"{value!r} has no place in nginx.conf; use letters, digits and . _ ~ - in the path of a file")
+    return value
+
+
 def _network(value: str) -> str:
+    if value == _NOBODY:
+        raise ValueError(f"{value} is nobody's address; name the proxies that you trust")
     try:
         return str(ipaddress.ip_network(value))
     except ValueError as error:
@@ -44,16 +61,16 @@ def _network(value: str) -> str:
 def _path(value: str) -> str:
     if _PATH.fullmatch(value) is None or "//" in value or ".." in value:
         raise ValueError(f"{value!r} is no path to open; write one such as /tokenize")
-    if value.startswith(_OWN_PATHS):
-        raise ValueError(f"{value} is served for every pool; open other paths of the engine only")
+    if value == "/" or value.startswith((*_OWN_PATHS, "/_")):
+        raise ValueError(f"{value} is the gateway's own; open other paths of the engine only")
     return value
 
 
 class CertificateSettings(Section):
     """The files with which nginx speaks TLS (1.2 and 1.3, HTTP/2 too)."""
 
-    certificate: AbsolutePath
-    key: AbsolutePath
+    certificate: Annotated[AbsolutePath, AfterValidator(_file)]
+    key: Annotated[AbsolutePath, AfterValidator(_file)]
 
 
 class HotCacheSettings(Section):
@@ -76,11 +93,11 @@ class HotCacheSettings(Section):
 class GatewaySettings(Section):
     """nginx."""
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
     connect_timeout: Duration = timedelta(seconds=1)
     read_timeout: Duration = timedelta(seconds=300)
     reload_interval: Duration = timedelta(seconds=2)
-    max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
+    max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, le=1024**3)
     max_header_bytes: int = Field(default=32 * 1024, ge=4096, le=256 * 1024)
     client_timeout: Duration = timedelta(seconds=30)
     queue_timeout: DurationOrNone = timedelta(seconds=30)

@@ -27,12 +27,9 @@ _NETWORK = re.compile(r"[0-9A-Fa-f.:]{2,45}/\d{1,3}")
 
 def check(plan: GatewayPlan, config: NginxConfig) -> None:
     """Raises `GatewayRejected` for the first value that has no place in nginx.conf."""
-    for routes in plan.pools:
-        _check(_NAME, routes.pool, "pool name")
-        _check(_MODEL, routes.model, "model name")
-        for server in routes.servers:
-            _check(_NAME, server.replica, "replica name")
-            _check(_HOST, server.address.host, f"host of {server.replica}")
+    for address in (config.listen, config.status_listen, config.edge_log):
+        _check(_HOST, address.host, "address to listen on")
+    _check_plan(plan)
     for rules in config.rules.pools.values():
         for alias in rules.aliases:
             _check(_MODEL, alias, "alias")
@@ -46,6 +43,15 @@ def check(plan: GatewayPlan, config: NginxConfig) -> None:
     for file in (config.certificate, config.certificate_key):
         if file:
             _check(_FILE, file, "path of a TLS file")
+
+
+def _check_plan(plan: GatewayPlan) -> None:
+    for routes in plan.pools:
+        _check(_NAME, routes.pool, "pool name")
+        _check(_MODEL, routes.model, "model name")
+        for server in routes.servers:
+            _check(_NAME, server.replica, "replica name")
+            _check(_HOST, server.address.host, f"host of {server.replica}")
 
 
 def _check(pattern: re.Pattern[str], value: str, what: str) -> None:
