@@ -23,6 +23,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.engine import Exchange, FakeEngine
 from tests.fakes.running_nginx import RunningNginx, parts_in, plan
 from tests.integration.gateway_access import digest, give, key, record
+from tests.integration.gateway_load import Load
 from tests.integration.gateway_raw import Wire, chunked, request
 from tests.integration.gateway_watch import Watched, idle, in_flight, watched
 from tests.waiting import wait_for
@@ -356,6 +357,7 @@ def test_who_leaves_while_waiting_takes_no_room_with_it(gateway: Watched, body: 
     waiting[0].reset()
     for wire in waiting[1:]:
         wire.socket.close()
+    wait_for(lambda: in_flight(gateway.nginx)["pools"]["smollm2"] == 2, 1, "nobody waits, before anybody is served")
 
     go_on.set()
     for wire in first:
@@ -365,7 +367,23 @@ def test_who_leaves_while_waiting_takes_no_room_with_it(gateway: Watched, body: 
             assert said.status == 200
     wait_for(lambda: idle(gateway.nginx), 20, "nothing is in flight")
     gateway.engine.behave = Exchange.answer
+    assert len(gateway.engine.seen) == 2, "nobody works for those who left"
     assert [asked(gateway, request(BODY, AUTH))[0] for _ in range(3)] == [200] * 3, "all room is there again"
+
+
+def test_no_room_is_lost_when_many_leave_while_waiting(gateway: Watched) -> None:
+    """Each at another moment: some just when it would be their turn."""
+    load = Load(gateway.nginx, 24, leave_ratio=0.6, ask=lambda number: (BODIES[number % 3], HEADERS_OF_KEY))
+    load.await_more(3000)
+    outcomes = load.finish()
+
+    assert set(outcomes) <= {200, 503, "left"}
+    assert min(outcomes[200], outcomes["left"]) > 500
+    wait_for(lambda: idle(gateway.nginx), 20, f"nothing is in flight: {in_flight(gateway.nginx)}")
+
+
+BODIES = (BODY, b'{"model":"smollm2","stream":true}', b'{"model":"smollm2","seed":3}')
+HEADERS_OF_KEY = {"Authorization": f"Bearer {SECRET}"}
 
 
 # Headers
