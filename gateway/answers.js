@@ -222,7 +222,11 @@ async function wait(r) {
         hand(ticket, routes, taken);
     }
     r.headersOut['X-Accel-Redirect'] = taken ? '@entered' : '@refused';
-    r.return(204);
+    try {
+        r.return(204);
+    } catch (e) {
+        r.log(`nobody waits any more: ${e.message}`);
+    }
 }
 
 // What was taken is the request's now, unless that is over.

@@ -207,7 +207,7 @@ function admit(load, pool, own, priority) {
 function enter(r, routes, key, way) {
     const priority = key && key.priority ? Number(key.priority) : 1;
     const taken = admit(ngx.shared.load, routes.pool, routes.room, priority);
-    const ticket = `${routes.pool} ${process.pid} ${r.variables.request_id} ${key ? key.plan : ''}`;
+    const ticket = `${routes.pool} ${process.pid} ${r.variables.request_id} ${key ? key.plan : ''}`.trim();
     try {
         ngx.shared.in_flight.add(ticket, taken || WAITS + priority);
         r.variables.stoker_ticket = ticket;
