@@ -209,7 +209,7 @@ function asked(waiting) {
     return {way: words[0], pool: words[1], room: Number(words[2]), priority: Number(words[3])};
 }
 
-// Waits for room, in a request that nginx makes for the one that has to wait: only so does it notice that a client leaves.
+// Waits for room, in a request that nginx makes for the one that waits: only so does it notice a client that leaves.
 async function wait(r) {
     const ticket = r.headersIn['X-Stoker-Ticket'], routes = asked(r.headersIn['X-Stoker-Waiting']);
     const until = Date.now() + Number(r.variables.stoker_queue_ms);

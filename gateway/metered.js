@@ -1,6 +1,6 @@
-// Streams. A script's filter takes whatever a replica sends, and nginx keeps what the client has not read yet: a client
-// that stops reading is cut off, and its replica is free. Where only the gateway has asked for the usage, the event that
-// has it is not the client's.
+// Streams. A script's filter takes whatever a replica sends, and nginx keeps what the client has not read yet: a
+// client that stops reading is cut off, and its replica is free. Where only the gateway has asked for the usage, the
+// event that has it is not the client's.
 import hot from 'route.js';
 
 const BEHIND = 1048576, STEP = 65536;  // bytes; what the kernel holds comes on top

@@ -6,11 +6,11 @@
 // and plans stands in maps of nginx.conf ($stoker_model -> $stoker_pool_rules, $stoker_plan -> $stoker_plan_rules),
 // where nothing has to be parsed.
 //
-// Each request is a ticket of the shared dictionary `in_flight`, "pool pid id plan", from when it is taken in until it is
-// logged, which nginx does exactly once however it ends. Its value: 1 it is with a replica; 2 likewise, and counted
-// against the room of its pool; 10 and up: it waits (10 + priority). It waits in a request of its own, and either of the
-// two may end at any moment: so the value only rises, by 100 and 200 when the wait is over (counted or not), and by 1000
-// when the request is. Whoever comes second sees that he does. `load` has the sums that each request needs
+// Each request is a ticket of the shared dictionary `in_flight`, "pool pid id plan", from when it is taken in until it
+// is logged, which nginx does exactly once however it ends. Its value: 1 it is with a replica; 2 likewise, and counted
+// against the room of its pool; 10 and up: it waits (10 + priority). It waits in a request of its own, and either of
+// the two may end at any moment: so the value only rises, by 100 or 200 when the wait is over (counted or not), and by
+// 1000 when the request is. Whoever comes second sees that he does. `load` has the sums that each request needs
 // ("in POOL", "wait POOL PRIORITY"), and the room of each pool as the newest configuration has it ("room POOL").
 import crypto from 'crypto';
 

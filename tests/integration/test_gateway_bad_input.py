@@ -70,7 +70,7 @@ def running(folder: Path) -> AbstractContextManager[Watched]:
         RULES,
         client_timeout=CLIENT_TIMEOUT,
         max_body_bytes=MOST_BYTES,
-        queue_timeout=timedelta(seconds=2),
+        queue_timeout=timedelta(seconds=30),
         max_header_bytes=8192,
     )
     nginx = RunningNginx(parts, clock)
@@ -357,7 +357,7 @@ def test_who_leaves_while_waiting_takes_no_room_with_it(gateway: Watched, body: 
     waiting[0].reset()
     for wire in waiting[1:]:
         wire.socket.close()
-    wait_for(lambda: in_flight(gateway.nginx)["pools"]["smollm2"] == 2, 1, "nobody waits, before anybody is served")
+    wait_for(lambda: in_flight(gateway.nginx)["pools"]["smollm2"] == 2, 15, "nobody waits, before anybody is served")
 
     go_on.set()
     for wire in first:
@@ -369,6 +369,27 @@ def test_who_leaves_while_waiting_takes_no_room_with_it(gateway: Watched, body: 
     gateway.engine.behave = Exchange.answer
     assert len(gateway.engine.seen) == 2, "nobody works for those who left"
     assert [asked(gateway, request(BODY, AUTH))[0] for _ in range(3)] == [200] * 3, "all room is there again"
+
+
+def test_who_leaves_a_request_that_may_be_kept_finds_its_answer_when_he_comes_again(gateway: Watched) -> None:
+    go_on = threading.Event()
+
+    def hold(exchange: Exchange) -> None:
+        go_on.wait(30)
+        exchange.answer(b'{"n":1}')
+
+    gateway.engine.behave = hold
+    body = b'{"model":"smollm2","seed":17}'
+    with Wire(gateway.nginx) as wire:
+        wire.send(request(body, AUTH))
+        wait_for(lambda: gateway.engine.seen, 10, "the replica has it")
+    go_on.set()
+
+    with Wire(gateway.nginx) as wire:
+        said = wire.ask(request(body, AUTH))
+    assert said is not None
+    assert (said.status, said.headers["x-cache"], said.body) == (200, "HIT", b'{"n":1}')
+    assert len(gateway.engine.seen) == 1
 
 
 def test_no_room_is_lost_when_many_leave_while_waiting(gateway: Watched) -> None:

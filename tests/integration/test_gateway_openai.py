@@ -158,6 +158,16 @@ def test_a_stream_of_a_plain_completion(client: OpenAI) -> None:
         assert "".join(chunk.choices[0].text for chunk in stream) == TEXT
 
 
+def test_a_stream_that_announces_its_length_ends(client: OpenAI, behave: FakeEngine) -> None:
+    """Less reaches the client than that: the usage, which it has not asked for, is taken out."""
+    chunk = b'data: {"choices":[{"index":0,"delta":{"content":"one"}}]}\n\n'
+    text = chunk + b'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}\n\ndata: [DONE]\n\n'
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n" % len(text)
+    behave.behave = lambda exchange: exchange.send(head + text)
+    with client.chat.completions.create(model="smollm2", messages=ASK, stream=True) as stream:
+        assert [chunk.choices[0].delta.content for chunk in stream] == ["one"]
+
+
 def test_a_stream_that_breaks_off_does_not_look_complete(client: OpenAI, behave: FakeEngine) -> None:
     def half(exchange: Exchange) -> None:
         exchange.begin_stream()
