@@ -33,6 +33,7 @@ missing_always() {
     if [ "$purpose" = test ] && ! has_postgres; then echo postgresql; fi
     if [ "$purpose" = test ] && ! has redis-server; then echo redis-server; fi
     if [ "$purpose" = test ] && ! has wrk; then echo wrk; fi
+    if [ "$purpose" = test ] && ! has curl; then echo curl; fi # speaks HTTP/2
 }
 
 missing_for_docker() {

@@ -153,14 +153,6 @@ def curl(nginx: RunningNginx, files: Files, body: bytes, *more: str) -> tuple[st
     return version, status, text
 
 
-def speaks_http_2() -> bool:
-    """Whether there is a curl that does."""
-    if CURL is None:
-        return False
-    return b"HTTP2" in subprocess.run([CURL, "--version"], capture_output=True, timeout=20, check=True).stdout
-
-
-@pytest.mark.skipif(not speaks_http_2(), reason="there is no curl with HTTP/2")
 def test_http_2(nginx: RunningNginx, files: Files, engine: FakeEngine) -> None:
     authorised = ("-H", AUTH)
     assert curl(nginx, files, BODY, *authorised)[:2] == ("2", "200")
