@@ -9,21 +9,17 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from controller.settings.file import Settings
 from controller.settings.gateway import GatewaySettings, PlanSettings, PoolGatewaySettings
 from controller.settings.pools import PoolSettings
 from controller.settings.scaling import ScalingSettings
-from controller.settings.values import ModelName, Name, Section, Size
+from controller.settings.values import Listed, ModelName, Name, Section, Size
 
 _MIB = 1024**2
 _IS_SIZE = get_args(Size)[1]
 _ELSEWHERE = "elsewhere"  # a checkpoint that nobody here needs
-
-
-def _tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value  # strict mode takes no list for a tuple
 
 
 class FrontPool(Section):
@@ -39,8 +35,8 @@ class FrontSettings(Section):
     """All of it."""
 
     gateway: GatewaySettings = GatewaySettings()
-    plans: Annotated[tuple[PlanSettings, ...], BeforeValidator(_tuple)] = ()
-    pools: Annotated[tuple[FrontPool, ...], BeforeValidator(_tuple)] = ()
+    plans: Annotated[tuple[PlanSettings, ...], Listed] = ()
+    pools: Annotated[tuple[FrontPool, ...], Listed] = ()
 
 
 def front_of(settings: Settings) -> FrontSettings:

@@ -11,9 +11,18 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from controller.settings.secrets import SecretUrl
-from controller.settings.values import AbsolutePath, Duration, DurationOrNone, ModelName, Name, Section, Size
+from controller.settings.values import (
+    AbsolutePath,
+    Duration,
+    DurationOrNone,
+    Listed,
+    ModelName,
+    Name,
+    Section,
+    Size,
+    matching,
+)
 
-_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _PATH = re.compile(r"/[A-Za-z0-9._~/-]{0,127}")
 _REDIS_URL = SecretUrl(
     key="redis_url_file",
@@ -21,32 +30,16 @@ _REDIS_URL = SecretUrl(
     pattern=re.compile(r"rediss?://\S+"),
     like="redis://USER:PASSWORD@HOST:PORT/0",
 )
-_HOST = re.compile(r"[A-Za-z0-9.:-]{1,253}")
-_FILE = re.compile(r"/[A-Za-z0-9._~/-]{1,4000}")
+_HEADER = matching(
+    r"[A-Za-z][A-Za-z0-9-]{0,63}", "is no name of a header; write letters, digits and hyphens, such as X-User-Id"
+)
+_HOST = matching(r"[A-Za-z0-9.:-]{1,253}", "is no address to listen on; write one such as 127.0.0.1, ::1 or 0.0.0.0")
+_FILE = matching(
+    r"/[A-Za-z0-9._~/-]{1,4000}",
+    "has no place in nginx.conf; use letters, digits and . _ ~ - in the path of a file",
+)
 _NOBODY = "255.255.255.255/32"  # nginx takes it for a mistake
 _OWN_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/models", "/healthz")
-
-
-def _tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value  # strict mode takes no list for a tuple
-
-
-def _header(value: str) -> str:
-    if _HEADER.fullmatch(value) is None:
-        raise ValueError(f"{value!r} is no name of a header; write letters, digits and hyphens, such as X-User-Id")
-    return value
-
-
-def _host(value: str) -> str:
-    if _HOST.fullmatch(value) is None:
-        raise ValueError(f"{value!r} is no address to listen on; write one such as 127.0.0.1, ::1 or 0.0.0.0")
-    return value
-
-
-def _file(value: str) -> str:
-    if _FILE.fullmatch(value) is None:
-        raise ValueError(f"{value!r} has no place in nginx.conf; use letters, digits and . _ ~ - in the path of a file")
-    return value
 
 
 def _network(value: str) -> str:
@@ -69,8 +62,8 @@ def _path(value: str) -> str:
 class CertificateSettings(Section):
     """The files with which nginx speaks TLS (1.2 and 1.3, HTTP/2 too)."""
 
-    certificate: Annotated[AbsolutePath, AfterValidator(_file)]
-    key: Annotated[AbsolutePath, AfterValidator(_file)]
+    certificate: Annotated[AbsolutePath, _FILE]
+    key: Annotated[AbsolutePath, _FILE]
 
 
 class HotCacheSettings(Section):
@@ -93,7 +86,7 @@ class HotCacheSettings(Section):
 class GatewaySettings(Section):
     """nginx."""
 
-    host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
+    host: Annotated[str, _HOST] = "127.0.0.1"
     connect_timeout: Duration = timedelta(seconds=1)
     read_timeout: Duration = timedelta(seconds=300)
     reload_interval: Duration = timedelta(seconds=2)
@@ -101,8 +94,8 @@ class GatewaySettings(Section):
     max_header_bytes: int = Field(default=32 * 1024, ge=4096, le=256 * 1024)
     client_timeout: Duration = timedelta(seconds=30)
     queue_timeout: DurationOrNone = timedelta(seconds=30)
-    user_header: Annotated[str, AfterValidator(_header)] = "X-User-Id"
-    trusted_proxies: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], BeforeValidator(_tuple)] = ()
+    user_header: Annotated[str, _HEADER] = "X-User-Id"
+    trusted_proxies: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], Listed] = ()
     tls: CertificateSettings | None = None
     max_keys: int = Field(default=100_000, ge=1_000, le=5_000_000)
     cache_size: Size = 256 * 1024 * 1024
@@ -141,7 +134,7 @@ class PlanSettings(Section):
 class PoolGatewaySettings(Section):
     """How requests of one pool are taken in and spread."""
 
-    aliases: Annotated[tuple[ModelName, ...], BeforeValidator(_tuple)] = ()
+    aliases: Annotated[tuple[ModelName, ...], Listed] = ()
     access: Literal["keys", "open"] | None = None  # none: open where only this machine can reach it
     routing: Literal["consistent_hash", "least_connections", "random_two"] = "consistent_hash"
     max_in_flight: int | None = Field(
@@ -151,4 +144,4 @@ class PoolGatewaySettings(Section):
     cache: Literal["off", "deterministic", "all"] = "deterministic"
     cache_for: Duration = timedelta(seconds=30)
     share_cache: bool = False
-    open_paths: Annotated[tuple[Annotated[str, AfterValidator(_path)], ...], BeforeValidator(_tuple)] = ()
+    open_paths: Annotated[tuple[Annotated[str, AfterValidator(_path)], ...], Listed] = ()

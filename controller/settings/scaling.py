@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from controller.core.cron import FloorWindow
 from controller.core.policy import (
@@ -22,15 +22,11 @@ from controller.core.policy import (
     TargetPolicy,
     UtilizationPolicy,
 )
-from controller.settings.values import Duration, DurationOrNone, Section
+from controller.settings.values import Duration, DurationOrNone, Listed, Section
 
 _QUANTILES = {"mean": None, "p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 _DEFAULT = ScalingPolicy()
 For = Annotated[Duration, Field(alias="for")]
-
-
-def _tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value  # strict mode takes no list for a tuple
 
 
 class ReplicaBounds(Section):
@@ -174,7 +170,7 @@ class ScalingSettings(Section):
     rate_down: RateSettings = RateSettings(replicas=1, per=timedelta(seconds=15))
     panic: PanicSettings = PanicSettings()
     forecast: ForecastSettings = ForecastSettings()
-    schedule: Annotated[tuple[FloorSettings, ...], BeforeValidator(_tuple)] = ()
+    schedule: Annotated[tuple[FloorSettings, ...], Listed] = ()
     zero_after: Duration = _DEFAULT.zero_after
     recycle_interval: Duration = _DEFAULT.recycle_interval
 

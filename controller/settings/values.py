@@ -9,12 +9,11 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 _SIZES = {"MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
+_LARGEST = 1024.0**4 * 1_000_000
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(MiB|GiB|TiB)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST_S = 366 * 86400.0
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
-_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 
 
 def _duration(value: object) -> timedelta:
@@ -39,19 +38,26 @@ def _size(value: object) -> int:
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"{value!r} is no size; write a number with its unit, one of MiB, GiB, TiB, such as 18GiB")
-    return int(float(match[1]) * _SIZES[match[2]])
+    size = float(match[1]) * _SIZES[match[2]]
+    if size > _LARGEST:
+        raise ValueError(f"{value!r} is larger than a million TiB; write a smaller size")
+    return int(size)
 
 
-def _name(value: str) -> str:
-    if _NAME.fullmatch(value) is None:
-        raise ValueError(f"{value!r} is no name; use 1 to 40 lower-case letters, digits and inner hyphens")
-    return value
+def _tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value  # strict mode takes no list for a tuple
 
 
-def _model(value: str) -> str:
-    if _MODEL.fullmatch(value) is None:
-        raise ValueError(f"{value!r} is no model name; use letters, digits and . _ : / - (at most 128)")
-    return value
+def matching(pattern: str, told: str) -> AfterValidator:
+    """A text that the pattern fits as a whole; of any other the refusal tells `told` behind it."""
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if compiled.fullmatch(value) is None:
+            raise ValueError(f"{value!r} {told}")
+        return value
+
+    return AfterValidator(check)
 
 
 def _absolute(value: str) -> str:
@@ -65,8 +71,21 @@ Duration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_posi
 DurationOrNone = Annotated[timedelta, BeforeValidator(_duration)]  # 0s is no time at all
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
-Name = Annotated[str, AfterValidator(_name)]
-ModelName = Annotated[str, AfterValidator(_model)]
+Name = Annotated[
+    str,
+    matching(
+        r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?",
+        "is no name; use 1 to 40 lower-case letters, digits and inner hyphens",
+    ),
+]
+ModelName = Annotated[
+    str,
+    matching(
+        r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}",
+        "is no model name; use letters, digits and . _ : / - (at most 128)",
+    ),
+]
+Listed = BeforeValidator(_tuple)  # of a tuple, which YAML writes as a list
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 

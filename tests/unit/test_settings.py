@@ -118,6 +118,11 @@ CASES = [
         POOL + "    scaling:\n      schedule:\n        - {start: 0 8 * * *, for: 1h, floor: 9}\n",
         ("c.yaml:2:", "a scheduled floor 9 is above ceiling 6"),
     ),
+    Bad(
+        "a size beyond all",
+        POOL + f"    resources: {{gpu_memory: {'9' * 400}GiB}}\n",
+        ("c.yaml:5:", "is larger than a million TiB"),
+    ),
     Bad("no size", POOL + "    resources: {gpu_memory: 18GB}\n", ("c.yaml:5:", "'18GB' is no size", "18GiB")),
     Bad("shadow without a policy", POOL + "    mode: shadow\n", ("c.yaml:2:", "needs the second policy under shadow")),
     Bad(
