@@ -277,8 +277,13 @@ async function route(r) {
         r.return(405);
         return;
     }
+    const refused = keyOf(r).refused;
+    if (refused && refused !== 'not_loaded' && r.variables.stoker_open === '') {
+        refuse(r, refused);  // whose body nobody has to read, or to parse
+        return;
+    }
     const text = await r.readRequestText();
-    if (keyOf(r).refused === 'not_loaded') {
+    if (refused === 'not_loaded') {
         r.internalRedirect('@load');  // once after nginx was started
     } else {
         take(r, text);

@@ -64,10 +64,15 @@ function inFlight(r) {
     say(r, {pools: counts, plans: plans, waiting: waiting, sums: sums(Object.keys(counts))});
 }
 
-// Asked once after each reload, by a worker of the newest configuration: now its rooms count.
 function generation(r) {
-    pools(r).forEach(pair => ngx.shared.load.set('room ' + pair[0], Number(pair[1])));
     say(r, {generation: r.variables.stoker_generation});
 }
 
-export default {inFlight, generation};
+// Asked once after each reload, when only workers of the newest configuration take connections: now its rooms count.
+// Sooner, and who waits would be let in to a worker that does not know the replicas the room is of.
+function rooms(r) {
+    pools(r).forEach(pair => ngx.shared.load.set('room ' + pair[0], Number(pair[1])));
+    generation(r);
+}
+
+export default {inFlight, generation, rooms};

@@ -15,7 +15,7 @@ from controller.settings import PlanSettings
 from tests.fakes.clock import FakeClock
 from tests.fakes.engine import Exchange, FakeEngine, engines
 from tests.fakes.running_nginx import RunningNginx, parts_in, plan
-from tests.integration.gateway_access import ask, code_of, control, digest, give, key, record
+from tests.integration.gateway_access import ask, code_of, control, digest, gateway, give, key, record
 
 OTHER = PoolRoutes(PoolName("other"), "org/Other:1b")
 RULES = Rules(
@@ -61,6 +61,22 @@ def test_without_a_usable_key_nothing_passes(
     assert answer[1]["WWW-Authenticate"] == "Bearer"
     assert engine.seen == []
     assert code_of(ask(nginx, secret, {"model": "nobody-knows-it"})) in [(401, code), (404, "model_not_found")]
+
+
+def test_where_every_pool_needs_a_key_no_body_is_read_without_one(tmp_path: Path, engine: FakeEngine) -> None:
+    with gateway(tmp_path, Rules({"smollm2": PoolRules(open=False)})) as nginx:
+        nginx.apply(plan(engine.address))
+        connection = nginx.connect()
+        connection.putrequest("POST", "/v1/chat/completions")
+        connection.putheader("Content-Length", "5000000")
+        connection.endheaders()  # and nothing more
+        with connection.getresponse() as answer:
+            assert (answer.status, json.loads(answer.read())["error"]["code"]) == (401, "invalid_api_key")
+        connection.close()
+        assert nginx.post(b"no JSON")[0] == 401
+        assert code_of(ask(nginx, key(1), {"model": "nobody-knows-it"})) == (401, "invalid_api_key")
+        give(nginx, {digest(key(1)): record(1)})
+        assert ask(nginx, key(1))[0] == 200
 
 
 def test_a_key_lets_in_and_does_not_reach_the_engine(nginx: RunningNginx, engine: FakeEngine) -> None:

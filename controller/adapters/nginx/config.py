@@ -214,10 +214,14 @@ def facts(plan: GatewayPlan, rules: Rules) -> dict[str, Any]:
         rooms.append(f"{routes.pool}={room}")
         for path in given.open_paths:
             paths.setdefault(path, []).append(routes.model)
-    times = sorted(
-        {given.cache_s for given in map(rules.of, (routes.pool for routes in plan.pools)) if given.cache != "off"}
-    )
-    return {"models": models, "rooms": rooms, "cache_times": times, "open_paths": sorted(paths.items())}
+    all_rules = [rules.of(routes.pool) for routes in plan.pools]
+    return {
+        "models": models,
+        "rooms": rooms,
+        "any_open": any(given.open for given in all_rules),
+        "cache_times": sorted({given.cache_s for given in all_rules if given.cache != "off"}),
+        "open_paths": sorted(paths.items()),
+    }
 
 
 @cache

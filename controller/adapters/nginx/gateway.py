@@ -239,6 +239,8 @@ class NginxGateway:
             raise GatewayUnavailable("nginx does not answer")
         if serving != on_disk:
             self._reload(on_disk, TAKE_S)
+        else:
+            self._nginx.count_newest_rooms()  # an earlier controller may have been interrupted just before
         self._applied = plans.get(on_disk, GatewayPlan())
         self._certain, self._signature = on_disk in plans, self._files.signature()
         self._text = self._files.text()

@@ -71,16 +71,31 @@ class NginxProcess:
             os.kill(master.pid, signal.SIGHUP)
         except OSError as error:
             raise GatewayUnavailable(f"nginx cannot be signalled: {error.strerror}") from error
-        while self.generation() != generation or old & _accepting_workers(master):
+        while (
+            self.generation() != generation
+            or old & _accepting_workers(master)
+            or self.count_newest_rooms() != generation
+        ):
             if time.monotonic() > deadline:
                 raise GatewayUnavailable(f"nginx did not take the new configuration within {timeout_s:g} s")
             threading.Event().wait(POLL_S)
 
     def generation(self) -> str | None:
         """The generation that nginx answers with; None where it does not answer. Blocks for at most 0.5 s."""
+        return self._generation("/generation")
+
+    def count_newest_rooms(self) -> str | None:
+        """Let the requests that wait in as the newest configuration has room for them; answers as `generation`.
+
+        To be called when no worker of an older one accepts requests: those would be let in to a worker that does not
+        know the replicas that the room is of. Idempotent.
+        """
+        return self._generation("/rooms")
+
+    def _generation(self, path: str) -> str | None:
         connection = http.client.HTTPConnection(self.status.host, self.status.port, timeout=ASK_TIMEOUT_S)
         try:
-            connection.request("GET", "/generation", headers={"Connection": "close"})
+            connection.request("GET", path, headers={"Connection": "close"})
             with connection.getresponse() as answer:
                 return str(json.loads(answer.read())["generation"])
         except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
