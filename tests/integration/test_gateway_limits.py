@@ -131,15 +131,15 @@ def test_who_waits_goes_to_a_replica_that_joins(nginx: RunningNginx) -> None:
     with engines(gate, Exchange.answer) as (busy, fresh):
         nginx.apply(plan(busy.address))
         asking = Asking(nginx)
-        for number in range(4):
+        for number in range(6):
             asking.begin(str(number))
-        wait_for(lambda: nginx.in_flight() == {"smollm2": 4} and len(busy.seen) == 2, 10, "two wait")
+        wait_for(lambda: nginx.in_flight() == {"smollm2": 6} and len(busy.seen) == 2, 10, "four wait")
 
         nginx.apply(plan(busy.address, fresh.address))
-        # How many requests a replica has is counted anew after a reload, so the busy one may get one of them.
-        wait_for(lambda: asking.answers and fresh.seen, 10, "one that waited is answered")
+        # How many requests a replica has is counted anew after a reload, so the busy one may get two more of them.
+        wait_for(lambda: len(asking.answers) >= 2 and len(fresh.seen) >= 2, 10, "two that waited are answered")
         gate.open.set()
-        assert [status for _, status in asking.end()] == [200] * 4
+        assert [status for _, status in asking.end()] == [200] * 6
 
 
 def test_a_request_waits_for_the_first_replica(nginx: RunningNginx) -> None:
