@@ -9,6 +9,7 @@ from typing import Any
 from controller.installation import Layout
 from controller.settings import Settings, load
 from controller.stack import api_client
+from controller.stack.api_token import token_of
 from controller.stack.trouble import Trouble
 
 _KINDS = ("replica", "pool", "node")
@@ -47,15 +48,7 @@ def give(state_dir: Path, kind: str, name: str, why: str) -> Given:
         raise Trouble(f"nothing runs with the state directory {layout.root}; `stoker up` starts it")
     settings = load(layout.config)
     wanted = {"kind": kind, "subject": _subject(settings, name), "why": why}
-    return Given(api_client.ask(settings, "/api/v1/orders", wanted, _token(layout)))
-
-
-def _token(layout: Layout) -> str:
-    try:
-        return layout.api_token.read_text(encoding="ascii").strip()
-    except OSError as error:
-        text = f"{layout.api_token} cannot be read ({error.strerror}); run this as who ran `stoker up`"
-        raise Trouble(text) from error
+    return Given(api_client.ask(settings, "/api/v1/orders", wanted, token_of(layout)))
 
 
 def _subject(settings: Settings, name: str) -> str:

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from controller.stack.progress import Progress
 from controller.stack.trouble import Trouble
+from tests.bench.written import read
 from tests.soak import table
 from tests.soak.faults import KINDS
 from tests.soak.figures import Report
@@ -30,7 +31,7 @@ def main() -> int:
     """Soak and print, or print what came of an earlier one."""
     given = _options()
     if given.render is not None:
-        print(table.markdown(_read(given.render)), end="")
+        print(table.markdown(read(given.render, Report.of)), end="")
         return 0
     console = Console(stderr=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -73,15 +74,6 @@ def _options() -> argparse.Namespace:
     if given.minutes <= 0 or given.every < 1 or given.clients < 1:
         parser.error("--minutes is above 0, --every and --clients are 1 or more")
     return given
-
-
-def _read(path: Path) -> Report:
-    try:
-        return Report.of(json.loads(path.read_text()))
-    except OSError as error:
-        sys.exit(f"{path} cannot be read: {error.strerror}.")
-    except (ValueError, KeyError, TypeError) as error:
-        sys.exit(f"{path} is not what --json writes: {error!r}.")
 
 
 if __name__ == "__main__":

@@ -13,27 +13,14 @@ from controller.adapters.telemetry import Telemetry
 from controller.core.access import ENTROPY_BYTES, Grant, issue, record
 from controller.core.errors import LostLease
 from controller.core.quota import TokenLimits
-from controller.installation import Installation, Layout, PoolParts
 from controller.wiring import Place, claim, lead, standing_by
 from tests.fakes.clock import START
-
-FILE = """\
-pools:
-  - {name: small, model: small, checkpoint: small.gguf, replicas: {floor: 0}, gateway: {aliases: [tiny]}}
-plans:
-  - {name: gold, tokens_per_day: 1000}
-  - {name: free, concurrent: 2}
-gateway: {max_keys: 2000}
-"""
+from tests.unit.wiring_place import place_in
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    layout = Layout(tmp_path)
-    layout.config.write_text(FILE)
-    layout.gateway.mkdir()
-    Installation(runtime="process", pools={"small": PoolParts(image="", checkpoint="/c/small.gguf")}).save(layout)
-    return Place(layout, 8000)
+    return place_in(tmp_path)
 
 
 def test_a_key_that_the_api_makes_is_in_the_file_of_nginx_after_a_tick(place: Place) -> None:

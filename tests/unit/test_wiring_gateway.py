@@ -14,22 +14,17 @@ from controller.core.access import ENTROPY_BYTES, Grant, issue
 from controller.core.errors import LostLease
 from controller.core.gateways import GatewayReport
 from controller.core.quota import TokenLimits
-from controller.installation import Installation, Layout, PoolParts
 from controller.settings import GatewaySettings
 from controller.settings.front import front_of
 from controller.stack.gateway_files import revert_file
 from controller.wiring import Leader, Place, claim, lead, standing_by
 from tests.fakes.clock import START
-from tests.unit.test_wiring_access import FILE
+from tests.unit.wiring_place import place_in
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    layout = Layout(tmp_path)
-    layout.config.write_text(FILE)
-    layout.gateway.mkdir()
-    Installation(runtime="process", pools={"small": PoolParts(image="", checkpoint="/c/small.gguf")}).save(layout)
-    return Place(layout, 8000)
+    return place_in(tmp_path)
 
 
 def begin(place: Place) -> Leader:

@@ -23,6 +23,7 @@ from tests.bench.failover.figures import Report, Trial
 from tests.bench.failover.load import LoadSettings
 from tests.bench.failover.run import DEFAULT_SIDES, SIDES, Order, Tell, carry_out, minutes
 from tests.bench.failover.side import Side
+from tests.bench.written import read
 
 _BUSY = 1.0  # load average before anything was started
 
@@ -31,7 +32,7 @@ def main() -> None:
     """Measure and print, or print what was measured before."""
     given = _options()
     if given.render is not None:
-        print(table.markdown(_read(given.render)), end="")
+        print(table.markdown(read(given.render, Report.of)), end="")
         return
     console = Console(stderr=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -96,15 +97,6 @@ def _about(load: LoadSettings) -> dict[str, str]:
         "model": "SmolLM2-135M-Instruct on the CPU, one thread and two slots for each of three replicas",
         "load": f"{asked}, {load.tokens} tokens an answer, 20 s at most",
     }
-
-
-def _read(path: Path) -> Report:
-    try:
-        return Report.of(json.loads(path.read_text()))
-    except OSError as error:
-        sys.exit(f"{path} cannot be read: {error.strerror}.")
-    except (ValueError, KeyError, TypeError) as error:
-        sys.exit(f"{path} is not what --json writes: {error!r}.")
 
 
 if __name__ == "__main__":

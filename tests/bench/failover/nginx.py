@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tests.bench.temp_paths import temp_paths
+
 WHAT = (
     "nginx with passive checks (max_fails=1 fail_timeout=10s, shared by the workers), proxy_next_upstream {retry}, "
     "proxy_connect_timeout 1s, its default proxy_read_timeout of 60 s, least_conn, no buffering, one connection to a "
@@ -28,11 +30,7 @@ http {{
         keepalive 0;
 {servers}
     }}
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+{temp_paths}
     server {{
         listen {listen};
         location / {{
@@ -51,4 +49,5 @@ http {{
 def configuration(listen: str, servers: Sequence[str], folder: str, *, retry: str = RETRY, resolver: str = "") -> str:
     """nginx.conf. `servers` are what comes after the word; `folder` is for what nginx writes."""
     lines = "\n".join(f"        server {server} max_fails=1 fail_timeout=10s;" for server in servers)
-    return _TEXT.format(listen=listen, servers=lines, folder=folder, retry=retry, resolver=resolver)
+    paths = temp_paths(folder)
+    return _TEXT.format(listen=listen, servers=lines, folder=folder, temp_paths=paths, retry=retry, resolver=resolver)

@@ -21,6 +21,7 @@ from controller.stack.trouble import Trouble
 from tests.bench import simulate
 from tests.bench.gateway_peers import engines, load, page, run, table
 from tests.bench.gateway_peers.figures import Report
+from tests.bench.written import read
 
 _PAGE = Path(__file__).parents[3] / "docs" / "benchmarks.md"
 _BUSY = 1.0  # load average before anything was started
@@ -30,7 +31,7 @@ def main() -> None:
     """Measure and print, or write into the page what was measured before."""
     given = _options()
     if given.render is not None:
-        _render(_read(given.render))
+        _render(read(given.render, Report.of))
         return
     console = Console(stderr=True)
     for kind in (signal.SIGINT, signal.SIGTERM):
@@ -100,15 +101,6 @@ def _interrupt(kind: int, frame: FrameType | None) -> None:
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
-
-
-def _read(path: Path) -> Report:
-    try:
-        return Report.of(json.loads(path.read_text()))
-    except OSError as error:
-        sys.exit(f"{path} cannot be read: {error.strerror}.")
-    except (ValueError, KeyError, TypeError) as error:
-        sys.exit(f"{path} is not what --json writes: {error!r}.")
 
 
 def _render(report: Report) -> None:

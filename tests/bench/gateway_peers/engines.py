@@ -14,6 +14,7 @@ from controller.adapters.nginx.config import nginx_binary
 from controller.core.model import Address
 from tests.bench.gateway_peers.contender import Running, spawned
 from tests.bench.gateway_peers.workload import MODEL, TOKENS_PER_S
+from tests.bench.temp_paths import temp_paths
 from tests.e2e.stack import free_ports
 
 COUNT = 4
@@ -52,11 +53,7 @@ http {{
     access_log off;
     keepalive_requests 1000000000;
     default_type application/json;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+{temp_paths}
     server {{
 {listens}
         location / {{
@@ -86,7 +83,9 @@ def whole_answers(folder: Path) -> Iterator[Engines]:
     """Each answers at once, with a whole chat completion."""
     ports = free_ports(COUNT)
     listens = "\n".join(f"        listen 127.0.0.1:{port} backlog=4096;" for port in ports)
-    text = _CONFIGURATION.format(user=user_line(), folder=folder, listens=listens, model=MODEL, answer=_ANSWER)
+    text = _CONFIGURATION.format(
+        user=user_line(), temp_paths=temp_paths(folder), listens=listens, model=MODEL, answer=_ANSWER
+    )
     (folder / "nginx.conf").write_text(text)
     with spawned(nginx_command(folder), ports[0], folder) as running:
         yield Engines(_addresses(ports), running)

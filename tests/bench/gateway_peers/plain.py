@@ -9,6 +9,7 @@ from pathlib import Path
 from controller.core.model import Address
 from tests.bench.gateway_peers.contender import Contender, Running, spawned
 from tests.bench.gateway_peers.engines import nginx_command, user_line
+from tests.bench.temp_paths import temp_paths
 from tests.e2e.stack import free_ports
 
 _WHAT = (
@@ -32,11 +33,7 @@ http {{
         keepalive 64;
     }}
     client_max_body_size 8m;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+{temp_paths}
     server {{
         listen 127.0.0.1:{port};
         location / {{
@@ -60,7 +57,9 @@ def contender() -> Contender:
 def configuration(port: int, engines: Sequence[Address], folder: Path) -> str:
     """Its nginx.conf. `folder` is for what nginx writes."""
     servers = "\n".join(f"        server {address};" for address in engines)
-    return _CONFIGURATION.format(user=user_line(), folder=folder, servers=servers, port=port)
+    return _CONFIGURATION.format(
+        user=user_line(), folder=folder, temp_paths=temp_paths(folder), servers=servers, port=port
+    )
 
 
 @contextmanager
