@@ -29,11 +29,13 @@ missing_always() {
     if needs_venv; then echo python3-venv; fi
     if needs_openmp; then echo libgomp1; fi
     if ! has prometheus || ! has promtool; then echo prometheus; fi
+    if ! has prometheus-alertmanager && ! has alertmanager; then echo prometheus-alertmanager; fi
     if [ "$purpose" = test ] && ! has chromium; then echo chromium; fi
     if [ "$purpose" = test ] && ! has_postgres; then echo postgresql; fi
     if [ "$purpose" = test ] && ! has redis-server; then echo redis-server; fi
     if [ "$purpose" = test ] && ! has wrk; then echo wrk; fi
     if [ "$purpose" = test ] && ! has curl; then echo curl; fi # speaks HTTP/2
+    if [ "$purpose" = test ] && ! has gcc; then echo gcc libc6-dev; fi # an NVML library without a GPU
 }
 
 missing_for_docker() {
@@ -62,7 +64,7 @@ apt_install() {
     export DEBIAN_FRONTEND=noninteractive
     apt-get -qq -o DPkg::Lock::Timeout=120 update
     apt-get -qq -y -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 install --no-install-recommends "$@" >/dev/null
-    for package in prometheus postgresql redis-server; do
+    for package in prometheus prometheus-alertmanager postgresql redis-server; do
         case " $* " in
         *" $package "*) # nor at the next boot
             if [ -d /run/systemd/system ]; then systemctl --quiet disable "$package.service" || true; fi ;;
