@@ -235,6 +235,17 @@ def test_what_a_body_says(gateway: Watched, body: bytes, status: int, code: str)
         assert exchange.body.endswith(body[1:]), "the engine gets it as it is"
 
 
+@pytest.mark.parametrize("user", [r"a\n", r"a\r\nX-Evil: 1", r"a\u0000", r"\u00e4", "a b", "", "a" * 65])
+def test_no_odd_name_of_a_user_is_in_a_header(gateway: Watched, user: str) -> None:
+    body = b'{"model":"smollm2","stream":true,"user":"%s"}' % user.encode()
+    assert asked(gateway, request(body, AUTH)) == (200, "")
+    (exchange,) = gateway.engine.seen
+    (said,) = [line for line in exchange.head.split(b"\r\n") if line.lower().startswith(b"x-stoker-user:")]
+    value = said.partition(b": ")[2]
+    assert value.startswith(b"key-") if user == "" else len(value) == 64
+    assert b"evil" not in exchange.head.lower()
+
+
 def test_a_body_in_very_small_pieces_is_the_same(gateway: Watched) -> None:
     """Its framing is larger than what nginx keeps in memory."""
     head = request(b"", AUTH, "Transfer-Encoding: chunked", length=False)
