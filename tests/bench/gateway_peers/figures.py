@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 DIRECT = "engines directly"  # nothing in front of them: what client and engines could do at most
 STOKER = "stoker"  # whom the ratios refer to
+KEPT_OPEN = "stoker, keep_alive"
 
 
 @dataclass(frozen=True, slots=True)

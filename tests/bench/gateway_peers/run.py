@@ -67,9 +67,9 @@ def minutes(order: Order) -> float:
     """About how long it takes, without installations."""
     seconds = order.seconds
     round_s = {
-        "requests": 6 * seconds,
-        "latency": 6 * _short(seconds),
-        "streams": 5 * 1.25 * seconds,
+        "requests": 7 * seconds,
+        "latency": 7 * _short(seconds),
+        "streams": 6 * 1.25 * seconds,
         "keys": (len(KEYS) + 1) * (seconds + _RELOADS_S),
         "cache": 2 * _ZIPF_S,
     }
@@ -108,6 +108,7 @@ class Bench:
     def peers(self, tools: Tools) -> Iterator[Contender]:
         """Stoker, and all that it is compared with; what cannot be installed is left out."""
         yield stoker.contender()
+        yield stoker.kept_open()
         yield plain.contender()
         try:
             yield from router.contenders(tools)

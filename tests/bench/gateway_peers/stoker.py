@@ -19,7 +19,7 @@ from controller.adapters.nginx.rules import PoolRules, Rules
 from controller.core import access
 from controller.core.model import Address
 from tests.bench.gateway_peers.contender import Contender, Running, answers
-from tests.bench.gateway_peers.figures import STOKER
+from tests.bench.gateway_peers.figures import KEPT_OPEN, STOKER
 from tests.fakes.clock import FakeClock
 from tests.fakes.running_nginx import POOL, RunningNginx, parts_in, plan
 from tests.waiting import wait_for
@@ -37,6 +37,12 @@ _MADE_AT = datetime(2026, 1, 1, tzinfo=UTC)
 def contender() -> Contender:
     """Open, and without a cache: what all peers do too."""
     return Contender(STOKER, _WHAT, partial(_run, PoolRules(), {}, ""))
+
+
+def kept_open() -> Contender:
+    """Open likewise, for engines that bear idle connections."""
+    what = "the same with `keep_alive`: up to 64 idle connections kept to each engine, as the peers have them"
+    return Contender(KEPT_OPEN, what, partial(_run, PoolRules(keep_alive=True), {}, ""))
 
 
 def with_keys(count: int) -> tuple[Contender, list[str]]:

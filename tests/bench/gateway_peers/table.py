@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from tests.bench.gateway_peers import figures, workload
-from tests.bench.gateway_peers.figures import DIRECT, STOKER, Report
+from tests.bench.gateway_peers.figures import DIRECT, KEPT_OPEN, STOKER, Report
 from tests.bench.gateway_peers.workload import CONNECTIONS, EXPONENT, PROMPTS, STREAMS, TOKENS_PER_S, ZIPF_REQUESTS
 
 _ABSENT = ""
@@ -137,10 +137,15 @@ def remarks(report: Report) -> list[str]:
     lost: list[str] = []
     won: list[str] = []
     for section, key, words, more_is_better in _COMPARED:
-        for name in report.measured(section):
-            found = figures.ratio(report.samples, section, (STOKER, name), key)
-            if name not in (STOKER, DIRECT) and found is not None:
-                (won if (found >= 1) == more_is_better else lost).append(f"Beside {name} Stoker {words.format(found)}.")
+        known = report.measured(section)
+        for ours in (STOKER, KEPT_OPEN):
+            for name in known:
+                found = figures.ratio(report.samples, section, (ours, name), key)
+                if name not in (STOKER, KEPT_OPEN, DIRECT) and found is not None:
+                    who = ours.capitalize()
+                    (won if (found >= 1) == more_is_better else lost).append(
+                        f"Beside {name} {who} {words.format(found)}."
+                    )
     return [*lost, *won, *_cached(report), *_failures(report), *_gaps(report)]
 
 
