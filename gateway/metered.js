@@ -4,10 +4,12 @@
 import hot from 'route.js';
 
 const BEHIND = 1048576, STEP = 65536;  // bytes; what the kernel holds comes on top
+const BYTES = 4, EVERY = 8;  // of a request for a token of it; events from one estimate to the next
 
 let events;  // whether the answer is a stream at all
 let passed = 0, look = STEP;
 let carried = Buffer.alloc(0);  // of an event whose end has not come yet
+let counted = 0, due = 1, known = false;  // events; when the next estimate is made; whether the usage has come
 
 function isStream(r) {
     if (events === undefined) {
@@ -26,12 +28,27 @@ function pace(r, data) {
     }
 }
 
+// What was used when the client leaves before the usage comes: else whoever leaves early pays nothing.
+function reckon(r, data) {
+    for (let at = data.indexOf('data:'); at >= 0; at = data.indexOf('data:', at + 5)) {
+        counted += 1;
+    }
+    if (counted >= due) {
+        due = counted + EVERY;
+        r.variables.stoker_tokens_in = String(Math.ceil(r.requestBuffer.length / BYTES));
+        r.variables.stoker_tokens_out = String(counted);
+    }
+}
+
 // One that has its usage because the client wants it, and the answers that come this way and are no streams.
 function asked(r, data, flags) {
     if (isStream(r)) {
         pace(r, data);
+        if (!known) {
+            reckon(r, data);
+        }
     }
-    hot.whole(r, data, flags);
+    known = hot.whole(r, data, flags) || known;
 }
 
 // Less comes than the replica has announced.
@@ -47,6 +64,9 @@ function metered(r, data, flags) {
         return;
     }
     pace(r, data);
+    if (!known) {
+        reckon(r, data);
+    }
     if (carried.length === 0 && endsEvent(data) && data.indexOf('"usage"') < 0) {
         r.sendBuffer(data, flags);  // nearly all of them
         return;
@@ -56,7 +76,7 @@ function metered(r, data, flags) {
     carried = Buffer.from(seen.subarray(end));
     seen = seen.subarray(0, end);
     if (seen.indexOf('"usage"') >= 0) {
-        hot.note(r, seen);
+        known = hot.note(r, seen) || known;
         seen = Buffer.from(withoutUsage(seen.toString()));
     }
     if (seen.length > 0 || flags.last) {

@@ -338,16 +338,17 @@ function keptAnswer(r, data, flags) {
     }
 }
 
-// A stream whose client has asked for its usage. Its bytes go on as they came.
+// A stream whose client has asked for its usage. Its bytes go on as they came; whether the usage was in them is told.
 function whole(r, data, flags) {
     r.sendBuffer(data, flags);
     if (data.length === 0) {
-        return;
+        return false;
     }
     const seen = carried ? Buffer.concat([carried, data]) : data, end = data.length - 1;
     const ends = data[end] === 10 && (data[end - 1] === 10 || data[end - 2] === 10);  // an event: nothing lies across
-    carried = note(r, seen) || ends || flags.last ? undefined
-        : Buffer.from(seen.subarray(Math.max(0, seen.length - 600)));
+    const noted = note(r, seen);
+    carried = noted || ends || flags.last ? undefined : Buffer.from(seen.subarray(Math.max(0, seen.length - 600)));
+    return noted;
 }
 
 function releaseTicket(ticket, value) {

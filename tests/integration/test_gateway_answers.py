@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -232,6 +233,34 @@ def test_the_usage_that_the_client_asked_for_reaches_it(nginx: RunningNginx, log
         assert json.loads(engine.seen[0].body) == {"model": "smollm2", **sent}
 
     assert (told["tokens_in"], told["tokens_out"]) == ("12", "34")
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("count", [1, 30])
+def test_who_leaves_a_stream_early_pays_for_about_what_came(
+    nginx: RunningNginx, log: socket.socket, count: int, asked: bool
+) -> None:
+    def stream(exchange: Exchange) -> None:
+        exchange.begin_stream()
+        for piece in events(*[CHUNK] * count)[:-1]:
+            exchange.send(piece)
+        exchange.client_left(30)
+
+    body = {"model": "smollm2", "stream": True, **({"stream_options": {"include_usage": True}} if asked else {})}
+    with engines(stream) as (engine,), contextlib.closing(nginx.connect()) as connection:
+        nginx.apply(plan(engine.address))
+        headers = {"Authorization": f"Bearer {key(1)}"}
+        connection.request("POST", "/v1/chat/completions", json.dumps(body).encode(), headers)
+        answer = connection.getresponse()
+        came = b""
+        while came.count(b"data:") < count:
+            came += answer.read1()
+        answer.close()
+        connection.close()
+        told = line(log)
+
+    assert int(told["tokens_in"]) > 0
+    assert max(1, count - 8) < int(told["tokens_out"]) + 1 <= count + 1
 
 
 @pytest.mark.parametrize("options", [None, {}, {"include_usage": False, "x": 1}])
