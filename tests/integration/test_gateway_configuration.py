@@ -165,8 +165,6 @@ HOSTILE: dict[str, Callable[[str], tuple[GatewayPlan, NginxConfig]]] = {
     "path": lambda text: (routes(), with_rules(open_paths=(text,))),
     "header": lambda text: (routes(), replace(CONFIG, user_header=text)),
     "proxy": lambda text: (routes(), replace(CONFIG, trusted_proxies=(text,))),
-    "certificate": lambda text: (routes(), replace(CONFIG, certificate=text or " ", certificate_key="/a")),
-    "certificate_key": lambda text: (routes(), replace(CONFIG, certificate="/a", certificate_key=text or " ")),
     "plan": lambda text: (
         routes(),
         replace(CONFIG, rules=Rules({}, (PlanSettings.model_construct(name=text, priority="normal"),))),
@@ -182,7 +180,7 @@ def rendered(plan: GatewayPlan, config: NginxConfig) -> str | None:
         return None
 
 
-PLAIN = {"path": "/a", "certificate": "/a", "certificate_key": "/a", "proxy": "10.0.0.0/8"}
+PLAIN = {"path": "/a", "proxy": "10.0.0.0/8"}
 
 
 @pytest.mark.parametrize("place", HOSTILE)

@@ -179,15 +179,14 @@ def test_plain_http_is_told_what_is_missing(nginx: RunningNginx, engine: FakeEng
     assert engine.seen == []
 
 
-def test_a_new_certificate_is_taken_by_a_reload(nginx: RunningNginx, files: Files, engine: FakeEngine) -> None:
+def test_a_new_certificate_is_taken_by_the_next_look(nginx: RunningNginx, files: Files, engine: FakeEngine) -> None:
     before = files.trusted()
     with Wire(nginx, tls=before) as old:
         assert name_of(old) == "first"
         files.renew("second")
         with Wire(nginx, tls=before) as wire:
-            assert name_of(wire) == "first", "nginx has it in memory"
-        nginx.apply(plan())
-        nginx.apply(plan(engine.address))
+            assert name_of(wire) == "first", "nobody has looked yet"
+        nginx.gateway.apply(plan(engine.address))  # what runs already
         with Wire(nginx, tls=files.trusted()) as wire:
             assert name_of(wire) == "second"
             said = wire.ask(request(BODY, AUTH))
@@ -200,20 +199,57 @@ def test_a_new_certificate_is_taken_by_a_reload(nginx: RunningNginx, files: File
         Wire(nginx, tls=before)
 
 
-def test_files_that_do_not_belong_together_change_nothing(
-    nginx: RunningNginx, files: Files, engine: FakeEngine, tmp_path: Path
+def test_the_same_certificate_is_no_reason_for_a_reload(nginx: RunningNginx, files: Files, engine: FakeEngine) -> None:
+    workers = nginx.settled()
+    for file in (files.certificate, files.key):
+        shutil.copy(file, f"{file}.new")
+        os.replace(f"{file}.new", file)
+    nginx.gateway.apply(plan(engine.address))
+    assert nginx.settled() == workers
+
+
+@pytest.mark.parametrize("spoil", ["other key", "half written", "gone", "passphrase"])
+def test_files_that_are_no_pair_are_told_and_stop_no_change_of_routes(
+    nginx: RunningNginx, files: Files, engine: FakeEngine, tmp_path: Path, spoil: str
 ) -> None:
-    client, other = files.trusted(), Files(tmp_path / "other.crt", tmp_path / "other.key")
-    other.renew("other")
-    shutil.copy(other.key, files.key)
+    client = files.trusted()
+    spoiled(files, tmp_path, spoil)
     nginx.clock.advance(60)
-    with pytest.raises(GatewayRejected, match="key values mismatch"):
+    nginx.gateway.apply(plan())  # a replica that is dead must leave all the same
+    with pytest.raises(GatewayRejected, match=r"gateway\.(crt|key)") as refused:
         nginx.gateway.apply(plan())
+    assert "PRIVATE" not in str(refused.value)
+    nginx.clock.advance(60)
+    nginx.gateway.apply(plan(engine.address))
 
     with Wire(nginx, tls=client) as wire:
         said = wire.ask(request(BODY, AUTH))
         assert said is not None
-        assert said.status == 200
+        assert (said.status, name_of(wire)) == (200, "first")
+
+    files.renew("mended")
+    nginx.gateway.apply(plan(engine.address))
+    with Wire(nginx, tls=files.trusted()) as wire:
+        assert name_of(wire) == "mended"
+
+
+def spoiled(files: Files, folder: Path, how: str) -> None:
+    """What may stand there while a certificate is renewed, or for good."""
+    if how == "other key":
+        other = Files(folder / "other.crt", folder / "other.key")
+        other.renew("other")
+        shutil.copy(other.key, files.key)
+    elif how == "half written":
+        files.certificate.write_bytes(files.certificate.read_bytes()[:200])
+    elif how == "gone":
+        files.key.unlink()
+    else:
+        command = ["openssl", "ec", "-aes256", "-passout", "pass:sesame", "-in", str(files.key), "-out", str(files.key)]
+        subprocess.run(command, check=True, capture_output=True, timeout=30)
+
+
+def test_the_copy_of_the_key_is_nobody_elses(nginx: RunningNginx) -> None:
+    assert (nginx.parts.folder / "tls.pem").stat().st_mode & 0o777 == 0o600
 
 
 def test_missing_files_are_told_before_anything_starts(tmp_path: Path) -> None:

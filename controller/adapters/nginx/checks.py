@@ -21,7 +21,6 @@ _HOST = re.compile(r"[A-Za-z0-9.:-]{1,253}")
 _PLAN = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _PATH = re.compile(r"/[A-Za-z0-9._~/-]{1,127}")
 _HEADER = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_FILE = re.compile(r"/[A-Za-z0-9._~/-]{1,4000}")
 _NETWORK = re.compile(r"[0-9A-Fa-f.:]{2,45}/\d{1,3}")
 
 
@@ -40,9 +39,6 @@ def check(plan: GatewayPlan, config: NginxConfig) -> None:
     _check(_HEADER, config.user_header, "header of the user")
     for network in config.trusted_proxies:
         _check(_NETWORK, network, "network of a proxy")
-    for file in (config.certificate, config.certificate_key):
-        if file:
-            _check(_FILE, file, "path of a TLS file")
 
 
 def _check_plan(plan: GatewayPlan) -> None:

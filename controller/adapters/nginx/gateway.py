@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from controller.adapters.nginx.certificate import ServedCertificate
 from controller.adapters.nginx.config import NginxConfig, generation_of, nginx_binary, ordered, render, scripts
 from controller.adapters.nginx.files import Files, write
 from controller.adapters.nginx.process import NginxProcess
@@ -112,6 +113,7 @@ class NginxGateway:
         self._clock = parts.clock
         self._nginx = parts.process()
         self._files = Files(parts.folder)
+        self._certificate = ServedCertificate(parts.folder)
         self._reloaded_at: datetime | None = None
         self._applied = GatewayPlan()
         self._text = ""  # of nginx.conf, as nginx has it
@@ -144,6 +146,7 @@ class NginxGateway:
             self._recover()
         self._mend()
         if self._certain and plan == self._applied and self._made_with == self._config:
+            self._renew()
             return GatewayState(self._applied)
         retry_at = self._retry_at()
         if retry_at is not None:
@@ -170,6 +173,23 @@ class NginxGateway:
         self._signature = self._files.signature()
         self._reload(generation_of(self._text), TAKE_S)
 
+    def _renew(self) -> None:
+        """Serve with the files that the settings name, where those have changed. After all that is more urgent.
+
+        Raises:
+            GatewayRejected: they are no pair; nginx goes on with the one before.
+            GatewayUnavailable: nginx is not running, or did not take it in time; the next call tries again.
+        """
+        before = self._certificate.take(self._config)
+        if before is None:
+            return
+        try:
+            self._nginx.check(self._files.conf.name, CHECK_S)
+            self._reload(generation_of(self._text), TAKE_S)
+        except (GatewayRejected, GatewayUnavailable):
+            self._certificate.put_back(before)
+            raise
+
     def _repair(self, plan: GatewayPlan) -> None:
         """Make nginx.conf what it is to be for the plan while nginx does not run. One that it would not start with is
         not put there: settings that are new may be wrong."""
@@ -188,11 +208,16 @@ class NginxGateway:
     def _try(self, plan: GatewayPlan) -> None:
         config = self._config
         text = render(plan, config)
+        before = self._certificate.take_other(config, self._made_with)
         try:
             self._files.write_candidate(text)
             self._nginx.check(self._files.candidate.name, CHECK_S)
             self._files.write_next(plan, generation_of(text))
             self._switch(generation_of(text))
+        except (GatewayRejected, GatewayUnavailable):
+            if before is not None:
+                self._certificate.put_back(before)
+            raise
         finally:
             self._files.candidate.unlink(missing_ok=True)
         self._files.promote_next()
@@ -260,8 +285,9 @@ def _unwritable(error: OSError) -> GatewayUnavailable:
 
 
 def _install(parts: NginxParts, files: Files, plan: GatewayPlan) -> None:
-    plan = ordered(plan)
-    text = render(plan, parts.config())
+    plan, config = ordered(plan), parts.config()
+    text = render(plan, config)
+    ServedCertificate(parts.folder).take(config)
     try:
         files.write_candidate(text)
         parts.process().check(files.candidate.name, CHECK_S)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from controller.adapters.nginx import hot
+from controller.adapters.nginx.certificate import ServedCertificate
 from controller.adapters.nginx.config import (
     HotCache,
     NginxConfig,
@@ -121,6 +122,7 @@ def test_nginx_takes_it(tmp_path: Path, name: str) -> None:
         ]
         files = ["-keyout", config.certificate_key, "-out", config.certificate, "-subj", "/CN=gateway"]
         subprocess.run([*made, *files], check=True, capture_output=True, timeout=60)
+        ServedCertificate(tmp_path).take(config)
     for folder in ("temp", "control"):
         (tmp_path / folder).mkdir()
     hot.make_folder(tmp_path, "")
