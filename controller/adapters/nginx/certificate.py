@@ -23,8 +23,8 @@ _Signature = tuple[tuple[str, int, int, int], ...]
 class ServedCertificate:
     """`tls.pem` in nginx's folder, mode 0600. For one thread."""
 
-    def __init__(self, folder: Path) -> None:
-        self._file = folder / NAME
+    def __init__(self, folder: Path, name: str = NAME) -> None:
+        self._file = folder / name
         self._seen: _Signature | None = None  # of the files that the copy was made of
 
     def take(self, config: NginxConfig) -> bytes | None:

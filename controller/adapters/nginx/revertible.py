@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
+from controller.adapters.nginx.certificate import NAME, ServedCertificate
 from controller.adapters.nginx.config import render
 from controller.adapters.nginx.files import write
 from controller.adapters.nginx.gateway import CHECK_S, NginxGateway, NginxParts
@@ -27,7 +28,7 @@ from controller.ports import GatewayState
 from controller.settings import Settings
 from controller.settings.front import FrontSettings, front_from, front_of, with_front, written
 
-_TRIAL = "nginx.conf.trial"
+_TRIAL, _TRIAL_PAIR = "nginx.conf.trial", "tls.trial.pem"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,16 +208,19 @@ class RevertibleGateway:
         except ValueError as error:
             raise GatewayRejected(str(error)) from error
         parts = self._parts_for(settings)
-        text = render(self.state().applied, parts.config())
-        trial = parts.folder / _TRIAL
+        config = parts.config()
+        text = render(self.state().applied, config).replace(f" {NAME};", f" {_TRIAL_PAIR};")
+        trial, pair = parts.folder / _TRIAL, parts.folder / _TRIAL_PAIR
         with self._changing:
             try:
+                ServedCertificate(parts.folder, _TRIAL_PAIR).take(config)
                 trial.write_text(text, encoding="utf-8")
                 parts.process().check(_TRIAL, CHECK_S)
             except OSError as error:
                 raise GatewayUnavailable(f"{trial} cannot be written: {error.strerror}") from error
             finally:
                 trial.unlink(missing_ok=True)
+                pair.unlink(missing_ok=True)
         return settings
 
     def hold(self, pin: Pin | None) -> None:
