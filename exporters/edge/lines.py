@@ -91,6 +91,7 @@ class InFlight:
 
     pools: dict[str, int]
     plans: dict[str, int] | None  # of keys, those that have one in flight; None: it does not count by plan
+    waiting: dict[str, int] | None = None  # those of `pools` that wait for room or a replica; None: it does not tell
 
 
 def parse(datagram: bytes) -> Line | Failed:
@@ -173,7 +174,8 @@ def in_flight(answer: bytes) -> InFlight:
     try:
         data = json.loads(answer)
         plans = _counts(data["plans"], PLAN) if "plans" in data else None
-        return InFlight(_counts(data["pools"], NAME), plans)
+        waiting = _counts(data["waiting"], NAME) if "waiting" in data else None
+        return InFlight(_counts(data["pools"], NAME), plans, waiting)
     except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError("no object of pools, or no counts in it") from error
 

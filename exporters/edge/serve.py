@@ -120,6 +120,9 @@ class _Page(Collector):
             return
         text = "Requests accepted by the gateway and not yet finished."
         yield _gauge("stoker_edge_requests_in_flight", text, "pool", found.pools)
+        if found.waiting is not None:
+            text = "Those of them that wait for room in the pool, or for a replica."
+            yield _gauge("stoker_edge_requests_waiting", text, "pool", found.waiting)
         if found.plans is not None:
             with self._lock:
                 plans = self._stats.usage.in_flight(found.plans)
