@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test check fmt bench bench-failover bench-gateway soak mutants lock
+.PHONY: help up down status test check fmt bench bench-failover bench-gateway soak mutants boards lock
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | sort | awk -F '\t' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -55,6 +55,10 @@ mutants: ## plant faults in the core, one at a time, and list those that no test
 	@PYTHON=$(PYTHON) deploy/install.sh test
 	@nice $(BIN)/mutmut run $(ARGS)
 	@$(BIN)/mutmut results
+
+boards: ## write the JSON of Grafana's boards (dashboards/grafana/json) from their code; ARGS=--check only compares
+	@PYTHON=$(PYTHON) deploy/install.sh test
+	@$(BIN)/python -m dashboards.grafana $(ARGS)
 
 lock: ## take the newest packages that pyproject.toml allows into the lock files
 	@PYTHON=$(PYTHON) deploy/install.sh test

@@ -14,10 +14,9 @@ from typing import Annotated, Literal
 import typer
 
 from controller.stack.calibrate_options import CalibrateOptions
+from controller.stack.commands import add_commands
 from controller.stack.drill.options import DrillOptions
 from controller.stack.gateway_command import after_apply
-from controller.stack.gateway_command import app as gateway
-from controller.stack.keys import app as keys
 from controller.stack.options import taking
 from controller.stack.simulate_options import SimulateOptions
 
@@ -27,8 +26,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(keys, name="keys")
-app.add_typer(gateway, name="gateway")
 
 Config = Annotated[Path, typer.Option(help="The configuration file.")]
 StateDir = Annotated[
@@ -176,51 +173,6 @@ def last_words(
         found.print()
 
 
-Subject = Annotated[str, typer.Argument(help="A name, or replica/NAME, pool/NAME, node/NAME where that is not clear.")]
-Why = Annotated[str, typer.Option(help="For the ledger.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-@app.command()
-def cordon(name: Subject, why: Why = "", state_dir: StateDir = _STATE_DIR, as_json: AsJson = False) -> None:
-    """Start nothing new on a node."""
-    _order("cordon", name, why, state_dir, as_json)
-
-
-@app.command()
-def drain(name: Subject, why: Why = "", state_dir: StateDir = _STATE_DIR, as_json: AsJson = False) -> None:
-    """Replace a replica, or all of a node elsewhere: new first, and what is in flight finishes."""
-    _order("drain", name, why, state_dir, as_json)
-
-
-@app.command()
-def restart(name: Subject, why: Why = "", state_dir: StateDir = _STATE_DIR, as_json: AsJson = False) -> None:
-    """Replace a replica, or every one of a pool in turn: new first, and what is in flight finishes."""
-    _order("restart", name, why, state_dir, as_json)
-
-
-@app.command()
-def quarantine(name: Subject, why: Why = "", state_dir: StateDir = _STATE_DIR, as_json: AsJson = False) -> None:
-    """Take a replica out of nginx and keep it as it is, to be looked at; a successor starts."""
-    _order("quarantine", name, why, state_dir, as_json)
-
-
-@app.command()
-def release(name: Subject, why: Why = "", state_dir: StateDir = _STATE_DIR, as_json: AsJson = False) -> None:
-    """End what was ordered of a node or a replica; close a pool's fuse and end the quarantine of its starts."""
-    _order("release", name, why, state_dir, as_json)
-
-
-def _order(kind: str, name: str, why: str, state_dir: Path, as_json: bool) -> None:
-    from controller.stack.order import give
-
-    given = give(state_dir, kind, name, why)
-    if as_json:
-        typer.echo(json.dumps(given.as_json(), indent=2))
-    else:
-        given.print()
-
-
 @app.command()
 @taking(SimulateOptions)
 def simulate(options: SimulateOptions) -> None:
@@ -277,6 +229,9 @@ def check(config: Config = _CONFIG) -> None:
 def version() -> None:
     """Print the version."""
     typer.echo(installed_version("stoker"))
+
+
+add_commands(app)
 
 
 def main() -> None:

@@ -33,9 +33,11 @@ class Layout:
         self.database = self.root / "controller.db"
         self.lock = self.root / "controller.lock"
         self.api_token = self.root / "api.token"  # who may read it may give orders
+        self.alerts_token = self.root / "alerts.token"  # Alertmanager reads it
         self.gateway = self.root / "gateway"  # nginx.conf, plan.json, route.js, temporary bodies
         self.prometheus = self.root / "prometheus"  # prometheus.yml, data
         self.targets = self.prometheus / "targets"  # *.json, written by the controller
+        self.alertmanager = self.root / "alertmanager"  # alertmanager.yml, templates, data
         self.checkpoints = self.root / "checkpoints"  # mounted read-only into every replica
         self.replicas = self.root / "replicas"  # the process runtime's
         self.engine = self.root / "docker"  # a dockerd of our own, where no other answers
@@ -75,6 +77,7 @@ class NodeParts(BaseModel):
     docker_host: str  # unix:///... or tcp://...
     address: str | None = None
     tls: TlsFiles | None = None
+    gpu_exporter: str | None = None  # HOST:PORT
 
 
 class Installation(BaseModel):
@@ -123,13 +126,23 @@ def replace_text(path: Path, text: str, mode: int = 0o644) -> None:
 
 def api_token(layout: Layout) -> str:
     """What whoever gives orders to the controller must show; made where there is none yet."""
+    return kept_token(layout.api_token)
+
+
+def alerts_token(layout: Layout) -> str:
+    """What Alertmanager must show when it tells the controller of alerts; it is good for nothing else."""
+    return kept_token(layout.alerts_token)
+
+
+def kept_token(path: Path) -> str:
+    """The token in that file; made where there is none yet. Nobody but its owner may read the file."""
     try:
-        known = layout.api_token.read_text(encoding="utf-8").strip()
+        known = path.read_text(encoding="utf-8").strip()
     except (FileNotFoundError, UnicodeDecodeError):
         known = ""
     if _TOKEN.fullmatch(known):
         return known
-    layout.root.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     made = secrets.token_hex(32)
-    replace_text(layout.api_token, made + "\n", 0o600)
+    replace_text(path, made + "\n", 0o600)
     return made

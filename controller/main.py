@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import signal
 import sys
 import threading
@@ -77,7 +78,7 @@ class Candidate:
             try:
                 self._lead(claim(self._place))
             except LostLease as error:
-                self._say(f"stands by; {error}".partition(_FOR)[0])
+                self._say(f"stands by; {error}".partition(_FOR)[0], stands_by=True)
                 self._stopping.wait(_RETRY_S)
             except TransientError as error:
                 self._say(f"cannot tell who leads; {error}")
@@ -93,11 +94,12 @@ class Candidate:
                 return
             self._leader = leader = lead(self._place, taken, self._telemetry)
             leader.ticker.on_lost_lease = lambda: self._end(_LOST)
-            self._say(LEADS)
+            self._say(LEADS, leads=True)
             self.on_lead(leader.sources)
             leader.start()
 
-    def _say(self, words: str) -> None:
+    def _say(self, words: str, *, leads: bool = False, stands_by: bool = False) -> None:
+        self._telemetry.take_role(leads=leads, stands_by=stands_by)
         if words != self._words:
             complain(words)
         self._words = words
@@ -142,6 +144,7 @@ def run(place: Place, host: str) -> int:
     signal.signal(signal.SIGTERM, stop)  # until uvicorn stops on it, which raises it once more for us at its end
     candidate.on_lead = lambda sources: setattr(app.state, "sources", sources)
     candidate.on_end = stop
+    gc.freeze()  # what is loaded stays for good; to look through it again takes 40 ms, for which nobody is answered
     socket = config.bind_socket()  # before it may lead: the port is its name, and only one process can have it
     candidate.start()
     try:

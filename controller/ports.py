@@ -13,12 +13,14 @@ from controller.core.event import Event
 from controller.core.model import Container, GatewayPlan, Order, PoolName, ProbeHistory, ProbeTarget, ReplicaId, Term
 from controller.core.quota import Block, DayUsage
 from controller.records import AccessState as AccessState
+from controller.records import Delivery as Delivery
 from controller.records import GatewayState as GatewayState
 from controller.records import LastWords as LastWords
 from controller.records import Recorded as Recorded
 from controller.records import RecordedEvaluation as RecordedEvaluation
 from controller.records import ReplicaSpec as ReplicaSpec
 from controller.records import Sample as Sample
+from controller.records import Threshold as Threshold
 from controller.records import TickReport as TickReport
 
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from controller.core.alarm import Alarm
 from controller.core.decision import Decision
 from controller.core.evaluation import Evaluation
-from controller.core.model import GatewayPlan, PoolName, ReplicaId, Term
+from controller.core.model import GatewayPlan, NodeName, PoolName, ReplicaId, Term
 from controller.core.quota import QuotaMemory
 
 
@@ -23,7 +24,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaSpec:
-    """What to start. `spec_hash` tells replicas of one making from those of another."""
+    """What to start. `spec_hash` tells replicas of one making from those of another; the GPU is no part of it."""
 
     replica: ReplicaId
     pool: PoolName
@@ -36,6 +37,7 @@ class ReplicaSpec:
     context_tokens: int  # of each slot
     threads: int
     drain_timeout_s: float
+    gpu: str = ""  # the UUID of the one that it is given; empty: none is named
 
     def environment(self) -> dict[str, str]:
         """What the launcher is told. Where it listens is up to the runtime."""
@@ -108,6 +110,30 @@ class LastWords:
 
 
 @dataclass(frozen=True, slots=True)
+class Threshold:
+    """Above which value a pool's signal is too high: a share of 1, or seconds for the latency.
+
+    `of` tells whose utilisation or memory it is; `measure` and `statistic` tell which latency.
+    """
+
+    pool: PoolName
+    signal: str
+    value: float
+    of: str = ""
+    measure: str = ""
+    statistic: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What came of telling somebody of alarms. `taken` were taken, each with when in `told`; `trouble` is one sentence,
+    empty while all is well."""
+
+    taken: tuple[Alarm, ...] = ()
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TickReport:
     """What a tick did, for the controller's own metrics. What is of the pools is that of the last good tick."""
 
@@ -120,3 +146,13 @@ class TickReport:
     states: Mapping[tuple[PoolName, str], int] = field(default_factory=dict)  # replicas by pool and state
     wanted: Mapping[tuple[PoolName, str], int] = field(default_factory=dict)  # replicas by pool and signal
     standing: frozenset[tuple[PoolName, str]] = frozenset()  # pools, and codes of the reasons for their size
+    nodes: Mapping[NodeName, bool] = field(default_factory=dict)  # whether its engine answers
+    cordoned: frozenset[tuple[str, str, str]] = frozenset()  # GPUs: node, UUID, and code of the reason
+    bounds: Mapping[PoolName, tuple[int, int]] = field(default_factory=dict)  # floor of this hour, and ceiling
+    thresholds: tuple[Threshold, ...] = ()  # of the signals that are enabled
+    starting: Mapping[tuple[PoolName, ReplicaId], float] = field(default_factory=dict)  # seconds since its creation
+    cold_starts: Mapping[tuple[PoolName, str], float] = field(default_factory=dict)  # seconds, by quantile
+    failed_replicas: Mapping[tuple[PoolName, ReplicaId], int] = field(default_factory=dict)  # all: 1 where it just did
+    gateway_refused: bool = False  # nginx runs something older than it should
+    gateway_lags: Mapping[str, float] = field(default_factory=dict)  # seconds, of the gateways of other machines
+    certificate_ends: datetime | None = None  # nginx's; None: it has none, or nobody can read it

@@ -24,13 +24,16 @@ from controller.api.deps import Seen, Sources
 from controller.api.unopened import Unopened
 from controller.core.errors import LostLease
 from controller.core.model import NodeName, Term
-from controller.installation import LOCAL, Installation, Layout, api_token
+from controller.installation import LOCAL, Installation, Layout, alerts_token, api_token
 from controller.ports import ContainerRuntime, Lease
+from controller.reconcile.alerts import Alerts
 from controller.reconcile.fleet import Fleet
 from controller.reconcile.parts import GatewayParts, HistoryParts, Parts
-from controller.reconcile.schedule import Schedule
+from controller.reconcile.schedule import Schedule, Wake
 from controller.reconcile.tick import Ticker
 from controller.settings import Settings, load
+from controller.stack import gpu_exporter
+from controller.stack.alarm_parts import alarm_parts
 from controller.stack.gateway_desk import GatewayDesk
 from controller.stack.gateway_token import gateway_token
 from controller.stack.replicas import engine_of
@@ -123,17 +126,6 @@ def _on_file(place: Place, stack: contextlib.ExitStack) -> tuple[SqlStore, Lease
     return store, FileLease(lock, store)
 
 
-class _Wake:
-    """Adapters are built before the schedule that they wake."""
-
-    def __init__(self) -> None:
-        self.schedule: Schedule | None = None
-
-    def __call__(self) -> None:
-        if self.schedule is not None:
-            self.schedule.wake()
-
-
 @dataclass(frozen=True, slots=True)
 class Leader:
     """Everything that runs while this controller leads."""
@@ -162,7 +154,7 @@ class _Given:
     installation: Installation
     claim: Claim
     telemetry: Telemetry
-    wake: _Wake
+    wake: Wake
     desk: GatewayDesk
 
     @property
@@ -185,8 +177,9 @@ def lead(place: Place, taken: Claim, telemetry: Telemetry) -> Leader:
         stack.callback(taken.resources.close)
         settings, installation = place.read()
         desk = GatewayDesk(place.layout, settings, installation, SystemClock())
-        given = _Given(place, settings, installation, taken, telemetry, _Wake(), desk)
+        given = _Given(place, settings, installation, taken, telemetry, Wake(), desk)
         specs = Specs(specs_of(settings, installation), taken.store)
+        telemetry.name_models((pool.name, pool.model) for pool in settings.pools)
         if taken.store.put_aside is not None:
             complain(f"the database could not be used and was put aside as {taken.store.put_aside}")
         taken.store.begin(given.run)
@@ -215,6 +208,7 @@ def standing_by(place: Place, telemetry: Telemetry, who_leads: Callable[[], str]
         now=SystemClock().now,
         lead=who_leads,
         token=api_token(place.layout),
+        alerts_token=alerts_token(place.layout),
     )
 
 
@@ -231,12 +225,15 @@ def _parts(given: _Given, specs: Specs, stack: contextlib.ExitStack) -> Parts:
     fleet = Fleet(_runtimes(given.installation, layout, clock), clock)
     stack.callback(fleet.close)
     desk, targets = given.desk, FileTargets(layout.targets)
-    own = f"{settings.controller.reach}:{settings.ports.edge}"
+    reach, ports = settings.controller.reach, settings.ports
+    own = f"{reach}:{ports.edge}"
+    targets.write_gpus(gpu_exporter.targets(settings, given.installation))
+    targets.write_leader(f"{reach}:{given.place.port}", f"{reach}:{ports.controller}")
     return Parts(
         clock=clock,
         fleet=fleet,
         prober=prober,
-        metrics=PrometheusSource(f"http://{settings.controller.reach}:{settings.ports.prometheus}"),
+        metrics=PrometheusSource(f"http://{reach}:{ports.prometheus}"),
         gateway=desk.gateway,
         store=given.claim.store,
         lease=given.claim,
@@ -246,6 +243,8 @@ def _parts(given: _Given, specs: Specs, stack: contextlib.ExitStack) -> Parts:
         access=desk.access_parts(given.claim.store, given.place.name),
         history=HistoryParts(desk.current, desk.kept),
         gateways=GatewayParts(desk.others, targets.write_gateways, own, targets.gateways()),
+        certificate_end=desk.certificate_end,
+        alarms=alarm_parts(settings, given.claim.store, clock, given.telemetry, complain, stack),
     )
 
 
@@ -288,4 +287,7 @@ def _leading(given: _Given, specs: Specs, parts: Parts, ticker: Ticker) -> Sourc
         desk=given.desk,
         gateways=given.desk.others,
         gateway_token=gateway_token(given.place.layout),
+        alerts=Alerts(given.telemetry.hear),
+        alarms=(lambda: ()) if given.settings.alerting.enabled else ticker.alarms,
+        alerts_token=alerts_token(given.place.layout),
     )

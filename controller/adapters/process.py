@@ -65,8 +65,8 @@ class ProcessRuntime:
             return
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, mode=0o700)
-        created_at = self._clock.now().isoformat()
-        record = {"pool": spec.pool, "spec_hash": spec.spec_hash, "created_at": created_at, "pid": None}
+        made = {"pool": spec.pool, "spec_hash": spec.spec_hash, "gpu": spec.gpu}
+        record = {**made, "created_at": self._clock.now().isoformat(), "pid": None}
         # Written before the start: whoever finds it without a pid looks for a process that names this folder.
         _write_json(folder / "replica.json", record)
         try:
@@ -141,6 +141,7 @@ class ProcessRuntime:
             "STOKER_ENGINE_PORT": "0",
             "STOKER_LAUNCHER_PORT": "0",
             "STOKER_ENDPOINTS_FILE": str(folder / "endpoints.json"),
+            **({"CUDA_VISIBLE_DEVICES": spec.gpu} if spec.gpu else {}),
         }
         with (folder / "log").open("wb") as log:
             return subprocess.Popen(
@@ -172,6 +173,7 @@ class ProcessRuntime:
             launcher=_address(endpoints.get("launcher")),
             exit_code=code,
             detail=f"process {record.get('pid')}" if process is not None else f"exit code {code}",
+            gpu=record.get("gpu", ""),  # what an older version started has none
         )
 
     def _exit_code(self, replica: ReplicaId) -> int | None:

@@ -10,10 +10,12 @@ from pathlib import Path
 from controller.core.model import Address, Container, ContainerState
 
 ENGINE_FILE, LAUNCHER_FILE, EDGE_FILE = "engine.json", "launcher.json", "edge.json"
+CONTROLLER_FILE, GPU_FILE = "controller.json", "gpu.json"
 
 
 class FileTargets:
-    """Writes `engine.json`, `launcher.json` and, for the gateways of other machines, `edge.json`: when they change."""
+    """Writes `engine.json`, `launcher.json`, for the gateways of other machines `edge.json`, and for a controller that
+    was to stand by `controller.json`: when they change."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -29,6 +31,18 @@ class FileTargets:
         """These edge exporters, `HOST:PORT` by the gateway's name, besides the one of this machine; no others."""
         groups = [{"targets": [address], "labels": {"gateway": name}} for name, address in sorted(exporters.items())]
         self._put(EDGE_FILE, json.dumps(groups, indent=1) + "\n")
+
+    def write_gpus(self, exporters: Mapping[str, str]) -> None:
+        """These GPU exporters, `HOST:PORT` by the node's name, no others."""
+        groups = [{"targets": [address], "labels": {"node": name}} for name, address in sorted(exporters.items())]
+        self._put(GPU_FILE, json.dumps(groups, indent=1) + "\n")
+
+    def write_leader(self, address: str, usual: str) -> None:
+        """The controller that leads; the one at the usual address is scraped anyway, and needs no file."""
+        if address != usual:
+            self._put(CONTROLLER_FILE, json.dumps([{"targets": [address], "labels": {}}], indent=1) + "\n")
+        elif (self._folder / CONTROLLER_FILE).exists():
+            self._put(CONTROLLER_FILE, "[]\n")
 
     def gateways(self) -> dict[str, str]:
         """Those that the file has, whoever wrote it."""

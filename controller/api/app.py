@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from controller.api.deps import Sources
-from controller.api.routes import gateway, gateways, health, keys, orders, page, state
+from controller.api.routes import alerts, gateway, gateways, health, keys, orders, page, state
 from controller.core.errors import LostLease, TransientError
 
 
@@ -16,7 +16,7 @@ def create_app(sources: Sources) -> FastAPI:
     """A FastAPI application over these sources. Handlers are plain functions: everything they read is synchronous."""
     app = FastAPI(title="Stoker", version=version("stoker"), description="What the controller sees, decides and why.")
     app.state.sources = sources
-    for module in (health, state, orders, keys, gateway, gateways, page):
+    for module in (health, state, orders, keys, gateway, gateways, alerts, page):
         app.include_router(module.router)
     app.add_exception_handler(LostLease, _conflict)
     app.add_exception_handler(TransientError, _unavailable)

@@ -10,8 +10,11 @@ from typing import Annotated, Protocol
 
 from fastapi import Depends, Header, HTTPException, Request
 
-from controller.api.unopened import UnopenedKeys
+from controller.api.unopened import UnopenedAlerts, UnopenedKeys
 from controller.api.unopened_gateway import UnopenedDesk, UnopenedGateways
+from controller.core.alarm import Alarm
+from controller.core.alarm_message import as_known
+from controller.core.alerts import Alert, HeardAlerts, KnownAlert
 from controller.core.decision import Plan
 from controller.core.event import Event
 from controller.core.gateways import GatewayAnswer, GatewayReport, GatewayStatus
@@ -83,13 +86,26 @@ class OtherGateways(Protocol):
         ...
 
 
+class AlertBook(Protocol):
+    """What Alertmanager told of. Nothing blocks."""
+
+    def hear(self, said: Sequence[Alert], left_out: int, now: datetime) -> HeardAlerts:
+        """Remember these; `left_out` are not among them."""
+        ...
+
+    def known(self, now: datetime) -> Sequence[KnownAlert]:
+        """Those that fire, then those that ended within the last hour; of each kind the newest first."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Everything that the API reads. `latest` is None before the first good tick; `metrics` is Prometheus's text.
 
     `lead` says who leads: "leads", or a sentence of who does instead. `wake` makes a tick soon. Whoever has the `token`
-    may give orders and make keys, and whoever has the `gateway_token` may ask what another nginx is to run; an empty
-    one lets nobody. `tell` is for what the API itself did.
+    may give orders and make keys, whoever has the `gateway_token` may ask what another nginx is to run, and whoever has
+    the `alerts_token` may tell of alerts; an empty one lets nobody. `alarms` are those of the controller's own
+    evaluation, where no Alertmanager of ours tells of them. `tell` is for what the API itself did.
     """
 
     policies: Sequence[PoolPolicy]
@@ -109,6 +125,15 @@ class Sources:
     desk: Desk = field(default_factory=UnopenedDesk)
     gateways: OtherGateways = field(default_factory=UnopenedGateways)
     gateway_token: str = ""
+    alerts: AlertBook = field(default_factory=UnopenedAlerts)
+    alarms: Callable[[], Sequence[Alarm]] = tuple
+
+    def known_alerts(self) -> list[KnownAlert]:
+        """Those that fire, then those that ended within the last hour; of each kind the newest first."""
+        found = [*self.alerts.known(self.now()), *map(as_known, self.alarms())]
+        return sorted(found, key=lambda known: (not known.alert.firing, -known.changed_at.timestamp()))
+
+    alerts_token: str = ""
 
 
 def _sources(request: Request) -> Sources:
@@ -138,6 +163,16 @@ def require_gateway_token(sources: SourcesDep, authorization: Bearer = None) -> 
     _require(authorization, sources.gateway_token, "gateway.token")
 
 
+def require_alerts_token(sources: SourcesDep, authorization: Bearer = None) -> None:
+    """Whoever asks has the token for alerts, which is good for nothing else. Answers 401 otherwise.
+
+    503 where another controller leads: what sends alerts tries again then, and by that time this one may lead.
+    """
+    _require(authorization, sources.alerts_token, "alerts.token")
+    if sources.lead() != LEADS:
+        raise HTTPException(503, f"this controller {sources.lead()}; it takes alerts once it leads")
+
+
 def _require(authorization: str | None, token: str, file: str) -> None:
     given = (authorization or "").removeprefix("Bearer ")
     if not token or not secrets.compare_digest(given.encode(), token.encode()):
@@ -149,3 +184,4 @@ def _require(authorization: str | None, token: str, file: str) -> None:
 _BEARER = {"WWW-Authenticate": "Bearer"}
 TOKEN = Depends(require_token)
 GATEWAY_TOKEN = Depends(require_gateway_token)
+ALERTS_TOKEN = Depends(require_alerts_token)

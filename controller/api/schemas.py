@@ -163,6 +163,7 @@ class ReplicaOut(BaseModel):
     cold_start: ColdStartOut | None
     eta_s: float | None = Field(description="While it starts: seconds until it is usually ready.")
     spec: str
+    gpu: str | None = Field(description="The UUID of the one that it was given.")
     in_flight: int | None
     waiting: int | None
     routed: bool = Field(description="Whether nginx sends it requests.")
@@ -184,7 +185,7 @@ class OrderIn(BaseModel):
     """What is wanted."""
 
     kind: Literal["cordon", "drain", "restart", "quarantine", "release"]
-    subject: str = Field(description="node/NAME, replica/NAME or pool/NAME.", max_length=200)
+    subject: str = Field(description="node/NAME, gpu/UUID, replica/NAME or pool/NAME.", max_length=200)
     why: str = Field(default="", max_length=500, description="For the ledger.")
 
 
@@ -229,6 +230,7 @@ class DecisionOut(BaseModel):
     kind: str
     pool: str
     replica: str | None
+    gpu: str | None = Field(description="Of a start: the UUID of the one that it gets.")
     current: int | None
     desired: int | None
     reasons: list[ReasonOut]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 
 from controller.core.access import ApiKey, KeyId
+from controller.core.alerts import Alert, HeardAlerts, KnownAlert
 from controller.core.decision import Memory, Plan
 from controller.core.errors import LostLease
 from controller.core.evaluation import Evaluation
@@ -111,3 +112,15 @@ class UnopenedKeys:
     def save_usage(self, totals: Sequence[DayUsage]) -> None:
         """Refused."""
         raise LostLease(_REFUSAL)
+
+
+class UnopenedAlerts:
+    """See `AlertBook`: the leader is told."""
+
+    def hear(self, said: Sequence[Alert], left_out: int, now: datetime) -> HeardAlerts:
+        """Refused."""
+        raise LostLease(_REFUSAL)
+
+    def known(self, now: datetime) -> tuple[KnownAlert, ...]:
+        """None."""
+        return ()

@@ -20,7 +20,7 @@ from controller.api.schemas import (
     SpecOut,
 )
 from controller.core import anatomy, rollout
-from controller.core.decision import ScalePool
+from controller.core.decision import ScalePool, StartReplica
 from controller.core.event import Event
 from controller.core.model import (
     SERVING,
@@ -122,6 +122,7 @@ def _replica(replica: Replica, known: ReplicaMemory, seen: Seen) -> ReplicaOut:
         cold_start=_cold_start(known),
         eta_s=anatomy.eta_s(known, pool.cold_starts, seen.snapshot.at) if pool else None,
         spec=known.spec_hash,
+        gpu=known.gpu or None,
         in_flight=probe.in_flight if probe else None,
         waiting=probe.waiting if probe else None,
         routed=known.replica in seen.routed,
@@ -194,6 +195,7 @@ def decision_of(item: Recorded) -> DecisionOut:
         kind=decision.kind,
         pool=decision.pool,
         replica=None if isinstance(decision, ScalePool) else decision.replica,
+        gpu=decision.gpu or None if isinstance(decision, StartReplica) else None,
         current=scale.current if scale else None,
         desired=scale.desired if scale else None,
         reasons=[reason_of(step) for step in decision.reasons],

@@ -52,6 +52,16 @@ def allow(mine: Sequence[ReplicaMemory], memory: PoolMemory, policy: HealthPolic
     return Allowed(memory, frozenset(paid), frozenset(blocked), _told(memory, len(blocked), policy, now))
 
 
+def spare(memory: PoolMemory, policy: HealthPolicy) -> bool:
+    """Whether one more replica may be replaced."""
+    return memory.fuse_since is None and len(memory.remediations) < policy.budget_actions
+
+
+def charge(memory: PoolMemory, now: datetime) -> PoolMemory:
+    """One is, though it has not failed as yet."""
+    return memory.but(remediations=(*memory.remediations, now))
+
+
 def _of_now(memory: PoolMemory, policy: HealthPolicy, now: datetime) -> PoolMemory:
     recent = tuple(at for at in memory.remediations if now - at < policy.budget_window)
     if memory.fuse_since is not None and now - memory.fuse_since >= policy.budget_window:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from controller.core.model import PoolMemory, Recommendation, Replica, ReplicaMemory, Snapshot
+from controller.core.model import GpuMemory, PoolMemory, Recommendation, Replica, ReplicaMemory, Snapshot
 
 
 def without_future(snapshot: Snapshot) -> Snapshot:
@@ -15,9 +15,16 @@ def without_future(snapshot: Snapshot) -> Snapshot:
     """
     at = snapshot.at
     replicas = tuple(_with_memory(replica, at) for replica in snapshot.replicas)
-    return replace(
-        snapshot, replicas=replicas, pools={name: _of_pool(pool, at) for name, pool in snapshot.pools.items()}
-    )
+    pools = {name: _of_pool(pool, at) for name, pool in snapshot.pools.items()}
+    gpus = {uuid: _of_gpu(known, at) for uuid, known in snapshot.gpu_memory.items()}
+    return replace(snapshot, replicas=replicas, pools=pools, gpu_memory=gpus)
+
+
+def _of_gpu(known: GpuMemory, at: datetime) -> GpuMemory:
+    hot, cool = known.hot_since, known.cool_since
+    if max(hot or at, cool or at) <= at:
+        return known
+    return replace(known, hot_since=hot and min(hot, at), cool_since=cool and min(cool, at))
 
 
 def _with_memory(replica: Replica, at: datetime) -> Replica:

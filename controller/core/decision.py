@@ -12,6 +12,7 @@ from typing import ClassVar, TypeAlias
 from controller.core.evaluation import Evaluation
 from controller.core.model import (
     GatewayPlan,
+    GpuMemory,
     NodeName,
     Order,
     PoolMemory,
@@ -37,7 +38,7 @@ class ScalePool:
 
 @dataclass(frozen=True, slots=True)
 class StartReplica:
-    """Start this replica on this node, as this spec says; it joins nginx when it is ready."""
+    """Start this replica on this node and GPU, as this spec says; it joins nginx when it is ready."""
 
     kind: ClassVar[str] = "start_replica"
     pool: PoolName
@@ -45,6 +46,7 @@ class StartReplica:
     reasons: tuple[Reason, ...]
     node: NodeName = NodeName("local")
     spec_hash: str = ""
+    gpu: str = ""  # the UUID of the one that it gets; empty: none is named
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +106,22 @@ class StateChange:
 
 
 @dataclass(frozen=True, slots=True)
+class GpuChange:
+    """A GPU was cordoned or released, or something about it wants watching."""
+
+    uuid: str
+    node: NodeName
+    event: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
-    """What is carried from tick to tick."""
+    """What is carried from tick to tick. GPUs go by their UUIDs."""
 
     pools: Mapping[PoolName, PoolMemory] = field(default_factory=dict)
     replicas: Mapping[ReplicaId, ReplicaMemory] = field(default_factory=dict)
+    gpus: Mapping[str, GpuMemory] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +139,4 @@ class Plan:
     standing: Mapping[PoolName, tuple[Reason, ...]] = field(default_factory=dict)
     fulfilled: tuple[Order, ...] = ()
     evaluations: Mapping[PoolName, Evaluation] = field(default_factory=dict)
+    gpu_changes: tuple[GpuChange, ...] = ()

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from controller.core.capacity import no_room, short
 from controller.core.decision import Decision, DrainReplica, StartReplica
 from controller.core.failover import backoff
-from controller.core.limits import no_room
 from controller.core.model import SERVING, NodeName, PoolMemory, Replica, ReplicaId, ReplicaMemory, ReplicaState
-from controller.core.placement import Places, choose_nodes, choose_victim, nowhere
+from controller.core.placement import Places, Spot, choose_spots, choose_victim, nowhere
 from controller.core.policy import PoolPolicy
 from controller.core.reason import Reason, ReasonCode
 from controller.core.recycle import succeed
@@ -74,16 +74,22 @@ def _start(need: Need, counted: Sequence[Judged], missing: int) -> Filling:
         return Filling((), memory, held)
     surge = 1 if memory.quarantined_since is not None else need.surge
     count = missing if surge is None else min(missing, max(surge - starting, 0))
-    if need.room is not None and need.room < count:
-        count, needed = need.room, need.policy.scaling.gpu_memory_bytes
-        held = (*held, Reason(ReasonCode.NO_GPU_FITS, no_room(needed), {"needed_bytes": needed}))
+    fit, needed = count if need.room is None else min(need.room, count), need.policy.scaling.gpu_memory_bytes
+    spots = choose_spots(need.places, need.policy.pool, fit, needed)
+    if len(spots) < count:
+        held = (*held, _unplaced(need))
     elif count < missing:
         text = f"{surge} may start at once, {starting + count} do"
         held = (*held, Reason(ReasonCode.SURGE_LIMITED, text, {"surge": float(surge or 0)}))
-    nodes = choose_nodes(need.places, need.policy.pool, count)
-    if count and not nodes:
-        return Filling((), memory, (*held, nowhere(need.places, need.now)))
-    return Filling(_starts(need, len(counted), nodes), _numbered_on(memory, len(nodes)), held)
+    return Filling(_starts(need, len(counted), spots), _numbered_on(memory, len(spots)), held)
+
+
+def _unplaced(need: Need) -> Reason:
+    """Why not all that may start do."""
+    if need.places.closed():
+        return nowhere(need.places, need.now)
+    needed = need.policy.scaling.gpu_memory_bytes
+    return Reason(ReasonCode.NO_GPU_FITS, no_room(needed, need.places.gpus), {"needed_bytes": needed})
 
 
 def _brake(need: Need, starting: int) -> tuple[bool, tuple[Reason, ...]]:
@@ -105,12 +111,20 @@ def _brake(need: Need, starting: int) -> tuple[bool, tuple[Reason, ...]]:
     return True, (Reason(ReasonCode.BACKOFF, text, {**numbers, "backoff_s": wait.total_seconds()}),)
 
 
-def _starts(need: Need, have: int, nodes: Sequence[NodeName]) -> tuple[StartReplica, ...]:
+def _starts(need: Need, have: int, spots: Sequence[Spot]) -> tuple[StartReplica, ...]:
     pool, want, first = need.policy.pool, need.memory.desired, need.memory.next_ordinal
-    why = Reason(ReasonCode.BELOW_DESIRED, f"{have} of {want} replicas start or serve", {"have": have, "desired": want})
+    text, numbers = f"{have} of {want} replicas start or serve", {"have": have, "desired": want}
+    whys = [f"{text}; it gets {short(spot.gpu)} of {spot.node}" if spot.gpu else text for spot in spots]
     return tuple(
-        StartReplica(pool, ReplicaId(f"{pool}-{first + offset}"), (why,), node, need.spec)
-        for offset, node in enumerate(nodes)
+        StartReplica(
+            pool,
+            ReplicaId(f"{pool}-{first + offset}"),
+            (Reason(ReasonCode.BELOW_DESIRED, why, numbers),),
+            spot.node,
+            need.spec,
+            spot.gpu,
+        )
+        for offset, (spot, why) in enumerate(zip(spots, whys, strict=True))
     )
 
 
@@ -126,7 +140,7 @@ def _drain(need: Need, here: Sequence[Judged], counted: Sequence[Judged]) -> Fil
         able = [item for item in able if item[1].state is ReplicaState.STARTING]
     if not able or any(known.state is ReplicaState.DRAINING for _, known in here):
         return Filling((), memory)
-    victim, because = choose_victim(able, need.spec)
+    victim, because = choose_victim(able, need.spec, need.places.gpus)
     numbers = {"have": len(counted), "desired": memory.desired}
     text = f"{len(counted)} replicas, {memory.desired} are desired; {victim.replica} goes because {because}"
     reason = Reason(ReasonCode.ABOVE_DESIRED, text, numbers)

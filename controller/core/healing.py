@@ -28,6 +28,7 @@ class HealthPolicy:
     budget_window: timedelta = timedelta(minutes=10)
     quarantine_after: int = 5  # failed starts in a row
     node_grace: timedelta = timedelta(seconds=15)  # an engine that is silent for longer is lost
+    thermal_for: timedelta = timedelta(minutes=5)  # a GPU that its heat slows down for so long is cordoned
 
     def __post_init__(self) -> None:
         for name in ("failures", "passes", "budget_actions", "quarantine_after"):

@@ -29,13 +29,15 @@ class Evidence:
     """What is known of a replica beside its container and its probe.
 
     `tokens`: those that it makes in a second. `suspicion`: it has more trouble than its peers. `kept`: a person wants
-    it kept as it is, and why. `silent`: its node's engine gives no answer, so that no address says nothing.
+    it kept as it is, and why. `silent`: its node's engine gives no answer, so that no address says nothing. `lost`: its
+    GPU is gone, and it with that.
     """
 
     tokens: Reading = UNKNOWN
     suspicion: Reason | None = None
     kept: str | None = None
     silent: bool = False
+    lost: Reason | None = None
 
 
 _NOTHING = Evidence()
@@ -75,9 +77,10 @@ def _known(replica: Replica, now: datetime) -> ReplicaMemory:
     known, container = replica.memory, replica.container
     if known is None:
         return _adopt(replica, now)
-    if (known.node, known.spec_hash) == (container.node, container.spec_hash):
+    same = known.node == container.node and known.spec_hash == container.spec_hash
+    if same and known.gpu == container.gpu:
         return known
-    return replace(known, node=container.node, spec_hash=container.spec_hash)
+    return replace(known, node=container.node, spec_hash=container.spec_hash, gpu=container.gpu)
 
 
 def _adopt(replica: Replica, now: datetime) -> ReplicaMemory:
@@ -91,6 +94,7 @@ def _adopt(replica: Replica, now: datetime) -> ReplicaMemory:
         why="the container was found running",
         node=container.node,
         spec_hash=container.spec_hash,
+        gpu=container.gpu,
     )
 
 
@@ -106,6 +110,8 @@ def _next_state(
         return ReplicaState.STOPPED, _exit_reason(replica)
     if before.state is ReplicaState.DRAINING:
         return None
+    if evidence.lost is not None:
+        return ReplicaState.UNREADY, evidence.lost
     step = _from_phase(replica) or progress.stalled(replica, before, policy, now)
     if step is not None:
         return step

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from controller.core import orders, suspicion
 from controller.core.decision import StateChange
@@ -23,6 +24,7 @@ from controller.core.policy import HealthPolicy, PoolPolicy
 from controller.core.reason import Reason
 
 Judged = tuple[Replica, ReplicaMemory]
+_NONE: Mapping[str, Reason] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -45,15 +47,17 @@ class Mine:
         return [known for _, known in self.judged]
 
 
-def judge(snapshot: Snapshot, policies: Mapping[PoolName, PoolPolicy]) -> tuple[list[Judged], tuple[StateChange, ...]]:
-    """The state of each replica, and those that changed."""
+def judge(
+    snapshot: Snapshot, policies: Mapping[PoolName, PoolPolicy], dead: Mapping[str, Reason] = _NONE
+) -> tuple[list[Judged], tuple[StateChange, ...]]:
+    """The state of each replica, and those that changed. What runs on a `dead` GPU (by UUID) is dead."""
     by_pool: dict[PoolName, list[Replica]] = {}
     for replica in snapshot.replicas:
         by_pool.setdefault(replica.container.pool, []).append(replica)
     judged: list[Judged] = []
     changes: list[StateChange] = []
     for pool, mine in by_pool.items():
-        for replica, known, reason in _judge_pool(snapshot, policies.get(pool), mine):
+        for replica, known, reason in _judge_pool(snapshot, policies.get(pool), mine, dead):
             judged.append((replica, known))
             if reason is not None:
                 was = replica.memory.state if replica.memory else None
@@ -62,7 +66,7 @@ def judge(snapshot: Snapshot, policies: Mapping[PoolName, PoolPolicy]) -> tuple[
 
 
 def _judge_pool(
-    snapshot: Snapshot, policy: PoolPolicy | None, mine: Sequence[Replica]
+    snapshot: Snapshot, policy: PoolPolicy | None, mine: Sequence[Replica], dead: Mapping[str, Reason]
 ) -> Iterable[tuple[Replica, ReplicaMemory, Reason | None]]:
     health, now = policy.health if policy else HealthPolicy(), snapshot.at
     readings = snapshot.readings.get(policy.pool, PoolReadings()) if policy else PoolReadings()
@@ -75,7 +79,8 @@ def _judge_pool(
     for replica in mine:
         name, node = replica.container.replica, replica.container.node
         tokens = readings.tokens.get(name, UNKNOWN)
-        evidence = Evidence(tokens, suspects.get(name), kept.get(name), node in silent)
+        lost = dead.get(replica.container.gpu) if dead else None
+        evidence = Evidence(tokens, suspects.get(name), kept.get(name), node in silent, lost)
         known, reason = fold_health(replica, health, now, evidence)
         yield replica, known, reason
 

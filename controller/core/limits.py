@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from controller.core import capacity, history
+from controller.core.capacity import gib
 from controller.core.evaluation import Step
 from controller.core.model import UNKNOWN, Known, PoolMemory, Signal
 from controller.core.policy import ScalingPolicy
@@ -219,7 +220,7 @@ def fits(step: Step, context: Context) -> Step:
         return step
     view, needed = context.moment.view, context.policy.gpu_memory_bytes
     most = max(len(view.ready) + view.starting + free, context.desired)
-    text = no_room(needed) if most == context.desired else f"{gib(needed)} of a GPU are free for {free} more"
+    text = no_room(context) if most == context.desired else f"{gib(needed)} of a GPU are free for {free} more"
     numbers = {"needed_bytes": needed, "fits": free}
     return step.then(min(step.replicas, most), ReasonCode.NO_GPU_FITS, text, **numbers)
 
@@ -229,17 +230,12 @@ def room(context: Context) -> int | None:
     view, policy = context.moment.view, context.policy
     if not policy.gpu_memory_bytes:
         return None
-    return capacity.room(view.gpus, policy.gpu_memory_bytes, view.starting, context.now, policy.max_reading_age)
+    return capacity.room(view.gpus, policy.gpu_memory_bytes, view.homeless, context.now, policy.max_reading_age)
 
 
-def no_room(needed_bytes: int) -> str:
+def no_room(context: Context) -> str:
     """The sentence for a pool that cannot grow."""
-    return f"cannot scale: no GPU with {gib(needed_bytes)} free"
-
-
-def gib(count: float) -> str:
-    """Bytes as people write them."""
-    return f"{count / capacity.GIB:.4g} GiB"
+    return capacity.no_room(context.policy.gpu_memory_bytes, context.moment.view.gpus)
 
 
 def bounds(step: Step, context: Context) -> Step:

@@ -32,11 +32,13 @@ SERVING = (ReplicaState.READY, ReplicaState.SUSPECT)
 class OrderKind(StrEnum):
     """What a person can want of a node, a replica or a pool."""
 
-    CORDON = "cordon"  # a node: nothing new starts on it
-    DRAIN = "drain"  # a replica, or all of a node: replaced elsewhere, new first
+    CORDON = "cordon"  # a node or a GPU: nothing new starts on it
+    DRAIN = "drain"  # a replica, or all of a node or a GPU: replaced elsewhere, new first
     RESTART = "restart"  # a replica, or each of a pool: replaced, new first
     QUARANTINE = "quarantine"  # a replica: it gets no requests and is kept as it is
-    RELEASE = "release"  # a pool: its fuse, its crash-loop quarantine and its refused spec are forgotten
+    RELEASE = (
+        "release"  # a pool: its fuse, its crash-loop quarantine and its refused spec are forgotten; a GPU: its fault
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Order:
     """A standing wish of a person. It holds until it is fulfilled or withdrawn."""
 
     kind: OrderKind
-    subject: str  # "node/NAME", "replica/NAME" or "pool/NAME"
+    subject: str  # "node/NAME", "gpu/UUID", "replica/NAME" or "pool/NAME"
     at: datetime
     why: str = ""
 
@@ -90,9 +92,37 @@ class ReplicaMemory:
     spec_hash: str = ""
     cold_start: ColdStart | None = None
     paid: bool = False  # it failed, and its replacement was taken from the pool's budget
+    gpu: str = ""  # the UUID of the one that it was given
     held: int | None = None  # requests that it had when it left nginx for good; None: it did not say
     holds: int | None = None  # those that it was last seen with since; this and the next are not durable
     busy: Busy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cordon:
+    """Why nothing new starts on a GPU, and what a person is to do about it. `code` is its ReasonCode."""
+
+    at: datetime
+    code: str
+    why: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GpuMemory:
+    """What is remembered of a GPU. `xids`, `double_bit` and `flags` are what has been acted on already.
+
+    What is from `hot_since` on lives in the process only.
+    """
+
+    uuid: str
+    node: NodeName
+    cordon: Cordon | None = None
+    xids: tuple[tuple[int, int], ...] = ()  # how often each came, as its exporter counted
+    double_bit: int = 0  # errors of its memory that could not be corrected
+    flags: tuple[str, ...] = ()  # what its exporter says that it is
+    hot_since: datetime | None = None  # slowed down by its heat, but for short breaks
+    cool_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

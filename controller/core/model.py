@@ -22,6 +22,8 @@ from controller.core.basics import Term as Term
 from controller.core.memory import SERVING as SERVING
 from controller.core.memory import Busy as Busy
 from controller.core.memory import ColdStart as ColdStart
+from controller.core.memory import Cordon as Cordon
+from controller.core.memory import GpuMemory as GpuMemory
 from controller.core.memory import Order as Order
 from controller.core.memory import OrderKind as OrderKind
 from controller.core.memory import PoolMemory as PoolMemory
@@ -65,6 +67,7 @@ class Container:
     exit_code: int | None = None
     detail: str = ""  # the runtime's own words: "Exited (137) 2 seconds ago", "Up 3 minutes (Paused)"
     out_of_memory: bool = False  # the kernel killed in it for memory
+    gpu: str = ""  # the UUID of the one that it was given; empty: none was named
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +170,8 @@ class PoolReadings:
 
     `pool`: those of the pool as a whole (what the gateway holds open, latency and errors as users see them).
     `replicas`: those of each replica. `last_request`: its value is the time of the newest request in seconds since
-    the epoch. `requests`: how many each replica was sent within the window of the errors. `tokens`: those that each
-    makes in a second, read for its health whether or not the pool is scaled by them.
+    the epoch. `requests`: how many each replica was sent within the window of the errors, and `sent`: how many the pool
+    was. `tokens`: those that each makes in a second, read for its health whether or not the pool is scaled by them.
     """
 
     pool: Mapping[Signal, Reading] = field(default_factory=dict)
@@ -176,15 +179,43 @@ class PoolReadings:
     last_request: Reading = UNKNOWN
     requests: Mapping[ReplicaId, Reading] = field(default_factory=dict)
     tokens: Mapping[ReplicaId, Reading] = field(default_factory=dict)
+    sent: Reading = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU of a node, and its free memory in bytes."""
+    """One GPU of a node, and its memory in bytes.
+
+    `promised_bytes` of what is free will be taken by replicas that start. `barred` is why nothing starts on it; empty:
+    it may.
+    """
 
     node: NodeName
     uuid: str
     free_bytes: Reading = UNKNOWN
+    promised_bytes: int = 0
+    barred: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GpuReport:
+    """What a GPU's exporter says of it beside its free memory. None: it does not say.
+
+    `at` is when it was told, `xids` how often each XID came since the exporter began.
+    """
+
+    node: NodeName
+    uuid: str
+    at: datetime | None = None
+    model: str = ""
+    used_bytes: float | None = None
+    total_bytes: float | None = None
+    xids: Mapping[int, int] = field(default_factory=dict)
+    double_bit: int | None = None  # errors of its memory that could not be corrected, since its driver was loaded
+    remap_failed: bool | None = None  # a broken row of its memory could not be replaced by a spare one
+    remap_pending: bool | None = None  # one is to be, at the next reset
+    lost: bool | None = None
+    throttled: bool | None = None  # slowed down by its heat
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,3 +232,5 @@ class Snapshot:
     nodes: tuple[Node, ...] = (Node(NodeName("local")),)
     duplicates: tuple[Container, ...] = ()  # younger ones of a name that an older container has
     orders: tuple[Order, ...] = ()
+    reports: Mapping[str, GpuReport] = field(default_factory=dict)  # of GPUs, by UUID; this and the next
+    gpu_memory: Mapping[str, GpuMemory] = field(default_factory=dict)

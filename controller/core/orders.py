@@ -19,7 +19,7 @@ from controller.core.placement import why_not
 from controller.core.reason import Reason, ReasonCode
 
 _UP = (ReplicaState.STARTING, *SERVING)
-NODE, REPLICA, POOL = "node/", "replica/", "pool/"
+NODE, GPU, REPLICA, POOL = "node/", "gpu/", "replica/", "pool/"
 
 
 def kept(orders: Iterable[Order]) -> Mapping[ReplicaId, str]:
@@ -32,6 +32,17 @@ def cordoned(node: Node, orders: Iterable[Order]) -> bool:
     """Whether nothing new is to start on the node."""
     subject, kinds = f"{NODE}{node.name}", (OrderKind.CORDON, OrderKind.DRAIN)
     return any(order.kind in kinds and order.subject == subject for order in orders)
+
+
+def bars_gpu(order: Order) -> bool:
+    """Whether nothing new is to start on its GPU."""
+    return order.kind in (OrderKind.CORDON, OrderKind.DRAIN) and order.subject.startswith(GPU)
+
+
+def released_gpus(orders: Iterable[Order]) -> frozenset[str]:
+    """Those that a person says are well."""
+    found = [order.subject for order in orders if order.kind is OrderKind.RELEASE and order.subject.startswith(GPU)]
+    return frozenset(subject.removeprefix(GPU) for subject in found)
 
 
 def release(memory: PoolMemory, orders: Iterable[Order]) -> PoolMemory:
@@ -70,6 +81,8 @@ def _meant(order: Order, known: ReplicaMemory, nodes: Sequence[Node]) -> bool:
     if order.subject.startswith(NODE):
         elsewhere = any(why_not(node) is None and node.name != known.node for node in nodes)
         return order.subject == f"{NODE}{known.node}" and elsewhere
+    if order.subject.startswith(GPU):
+        return order.subject == f"{GPU}{known.gpu}"
     if order.subject.startswith(POOL):
         return order.subject == f"{POOL}{known.pool}" and known.created_at < order.at
     return order.subject == f"{REPLICA}{known.replica}"
@@ -78,7 +91,7 @@ def _meant(order: Order, known: ReplicaMemory, nodes: Sequence[Node]) -> bool:
 def fulfilled(
     orders: Iterable[Order], memories: Mapping[ReplicaId, ReplicaMemory], pools: Iterable[PoolName]
 ) -> tuple[Order, ...]:
-    """The orders that hold no longer. One for a node stands until it is withdrawn."""
+    """The orders that hold no longer. One for a node or a GPU stands until it is withdrawn."""
     known_pools = frozenset(pools)
     return tuple(order for order in orders if _is_done(order, memories, known_pools))
 
@@ -86,6 +99,8 @@ def fulfilled(
 def _is_done(order: Order, memories: Mapping[ReplicaId, ReplicaMemory], pools: frozenset[PoolName]) -> bool:
     if order.subject.startswith(NODE):
         return False
+    if order.subject.startswith(GPU):
+        return order.kind is OrderKind.RELEASE
     if order.subject.startswith(REPLICA):
         known = memories.get(ReplicaId(order.subject.removeprefix(REPLICA)))
         return known is None or (order.kind is not OrderKind.QUARANTINE and known.state not in _UP)

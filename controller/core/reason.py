@@ -54,6 +54,7 @@ class ReasonCode(StrEnum):
     CRASH_LOOP = "CrashLoopQuarantine"
     FUSE_BLOWN = "FuseBlown"
     NO_NODE = "NoNode"
+    GPU_PANIC = "GpuPanic"
     DUPLICATE = "Duplicate"
     # a replica's state
     PROBE_PASSED = "ProbePassed"
@@ -70,6 +71,13 @@ class ReasonCode(StrEnum):
     CONTAINER_EXITED = "ContainerExited"
     CONTAINER_STARTED = "ContainerStarted"
     NEVER_STARTED = "NeverStarted"
+    # a GPU, and what it means for its replicas
+    GPU_LOST = "GpuLost"
+    GPU_FAULT = "GpuFault"
+    GPU_HOT = "GpuHot"
+    GPU_WATCHED = "GpuWatched"
+    GPU_COOL = "GpuCool"
+    GPU_CORDONED = "GpuCordoned"
     # the way out
     LEFT_GATEWAY = "LeftGateway"
     DRAINED = "Drained"

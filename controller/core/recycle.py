@@ -51,7 +51,7 @@ def _wished(
     if view.pending or view.draining or any(other.retiring_since is not None for other in mine):
         return None, (reason,)
     if room(context) == 0:
-        text = f"{known.replica} is not replaced: {no_room(context.policy.gpu_memory_bytes)}"
+        text = f"{known.replica} is not replaced: {no_room(context)}"
         return None, (reason, Reason(ReasonCode.NO_GPU_FITS, text))
     return RecycleReplica(known.pool, known.replica, (reason,)), ()
 
@@ -126,7 +126,7 @@ def _held(context: Context, name: ReplicaId) -> Reason | None:
         text = f"{name} is not recycled while others start or drain"
         return Reason(ReasonCode.RECYCLE_HELD, text, {"moving": view.pending + view.draining})
     if room(context) == 0:
-        return Reason(ReasonCode.NO_GPU_FITS, f"{name} is not recycled: {no_room(context.policy.gpu_memory_bytes)}")
+        return Reason(ReasonCode.NO_GPU_FITS, f"{name} is not recycled: {no_room(context)}")
     return None
 
 

@@ -19,7 +19,12 @@ from controller.core.model import (
 from controller.core.policy import PoolPolicy
 from controller.core.reason import Reason, ReasonCode
 
-_CERTAIN = (ReasonCode.LAUNCHER_FAILED.value, ReasonCode.OUT_OF_MEMORY.value, ReasonCode.COLD_START_DEADLINE.value)
+_CERTAIN = (
+    ReasonCode.LAUNCHER_FAILED.value,
+    ReasonCode.OUT_OF_MEMORY.value,
+    ReasonCode.COLD_START_DEADLINE.value,
+    ReasonCode.GPU_LOST.value,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from controller.core.decision import StateChange
 from controller.core.judging import Mine
 from controller.core.model import SERVING, PoolMemory, PoolName, ReplicaMemory, ReplicaState
 from controller.core.policy import PoolPolicy
+from controller.core.reason import ReasonCode
 from controller.core.rollout import baking, rolling
 
 _LEARN = 0.3  # weight of the newest cold start in the moving average
@@ -64,6 +65,8 @@ def _failed_start(
 ) -> bool:
     if change.now not in _FAILED or known.terminated_at is not None:
         return False
+    if known.code == ReasonCode.GPU_LOST:
+        return False  # that says nothing of what it is made of, and it has another GPU next time
     if memory.tried_spec and known.spec_hash != memory.tried_spec:
         return False  # one of the spec before: it says nothing of this one's starts
     was_starting = change.was in (None, ReplicaState.STARTING)

@@ -18,7 +18,7 @@ class PoolView:
     """What scaling needs of a pool.
 
     `ready` are the replicas that serve; `starting` and `draining` count the others that live. `gpus` are those of all
-    nodes.
+    nodes. `unplaced` are those that start and of which nobody knows on which GPU; None: that is all of them.
     """
 
     memory: PoolMemory
@@ -27,6 +27,12 @@ class PoolView:
     draining: int = 0
     readings: PoolReadings = field(default_factory=PoolReadings)
     gpus: tuple[Gpu, ...] = ()
+    unplaced: int | None = None
+
+    @property
+    def homeless(self) -> int:
+        """Those that start, less those whose memory is promised on a GPU."""
+        return self.starting if self.unplaced is None else self.unplaced
 
     @property
     def pending(self) -> int:

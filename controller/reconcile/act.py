@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from controller.core.decision import (
@@ -104,7 +104,7 @@ def _do(parts: Parts, decision: Decision) -> None:
             pass  # what they want is in the memory and in the routes already
         case StartReplica():
             spec = parts.spec_for(decision.pool, decision.replica, decision.spec_hash)
-            parts.fleet.start(decision.node, spec)
+            parts.fleet.start(decision.node, replace(spec, gpu=decision.gpu))
         case TerminateReplica():
             parts.fleet.terminate(decision.node, decision.replica)
         case RemoveReplica():

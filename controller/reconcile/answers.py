@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from controller.core.model import UNKNOWN, Gpu, NodeName, PoolName, PoolReadings, Reading, ReplicaId, Signal
+from controller.core.model import UNKNOWN, Gpu, GpuReport, PoolName, PoolReadings, Reading, ReplicaId, Signal
 from controller.ports import Sample
+from controller.reconcile import gpu_answers
 from controller.reconcile.queries import (
     EDGE,
-    GPU_FREE,
-    GPU_FREE_AT,
     IN_FLIGHT,
     IN_FLIGHT_AT,
     LAST_REQUEST,
     MIN_REQUESTS,
     NUMBERS,
+    POOL_REQUESTS,
     REPLICA_ERRORS,
     REPLICA_REQUESTS,
     REPLICA_TOKENS,
@@ -25,7 +25,6 @@ from controller.reconcile.queries import (
     Wanted,
 )
 
-_MIB = 1024**2
 _Labels = Mapping[str, str]
 _Place = tuple[str | None, ...]
 _Series = Mapping[str, Sequence[Sample]]
@@ -37,6 +36,7 @@ class Answer:
 
     pools: Mapping[PoolName, PoolReadings] = field(default_factory=dict)
     gpus: tuple[Gpu, ...] = ()
+    reports: Mapping[str, GpuReport] = field(default_factory=dict)  # of GPUs, by UUID
 
 
 def read(samples: Sequence[Sample], wanted: Mapping[PoolName, Wanted]) -> Answer:
@@ -50,7 +50,7 @@ def read(samples: Sequence[Sample], wanted: Mapping[PoolName, Wanted]) -> Answer
         if pool is not None:
             pool.take(name, labels, reading)
     known = {name: pool.readings for name, pool in pools.items() if pool.readings != PoolReadings()}
-    return Answer(known, _gpus(series))
+    return Answer(known, gpu_answers.gpus(series), gpu_answers.reports(series))
 
 
 def _readings(series: _Series) -> Iterator[tuple[str, _Labels, Reading]]:
@@ -86,21 +86,6 @@ def _reading(sample: Sample, value: float, at: float | None) -> Reading:
     return UNKNOWN if at is None else Reading.of(value, datetime.fromtimestamp(at, tz=sample.at.tzinfo))
 
 
-def _gpus(series: _Series) -> tuple[Gpu, ...]:
-    """Each GPU once: where two exporters tell of one, or it is parted, the least free memory counts."""
-
-    def place(labels: _Labels) -> _Place:
-        return labels.get("node"), labels.get("Hostname"), labels.get("UUID")
-
-    measured = {place(sample.labels): sample.value for sample in series.get(GPU_FREE_AT, ())}
-    found: dict[str, Gpu] = {}
-    for sample in sorted(series.get(GPU_FREE, ()), key=lambda sample: -sample.value):
-        labels, uuid = sample.labels, sample.labels.get("UUID", "")
-        free = _reading(sample, sample.value * _MIB, measured.get(place(labels)))
-        found[uuid] = Gpu(NodeName(labels.get("node") or labels.get("Hostname", "")), uuid, free)
-    return tuple(found[uuid] for uuid in sorted(found))
-
-
 class _Pool:
     """The readings of one pool while they are collected."""
 
@@ -109,7 +94,7 @@ class _Pool:
         self._pool: dict[Signal, Reading] = {}
         self._replicas: dict[Signal, dict[ReplicaId, Reading]] = {}
         self._health: dict[str, dict[ReplicaId, Reading]] = {REPLICA_REQUESTS: {}, REPLICA_TOKENS: {}}
-        self._last_request = UNKNOWN
+        self._last_request = self._sent = UNKNOWN
 
     def take(self, name: str, labels: _Labels, reading: Reading) -> None:
         """Keep it if it is known and the pool wants it."""
@@ -118,6 +103,8 @@ class _Pool:
             return
         if name == LAST_REQUEST:
             self._last_request = reading
+        elif name == POOL_REQUESTS:
+            self._sent = reading
         elif name in self._health:
             self._health[name][ReplicaId(labels.get("replica", ""))] = reading
         elif signal is None:
@@ -131,4 +118,4 @@ class _Pool:
     def readings(self) -> PoolReadings:
         """What was kept."""
         requests, tokens = self._health[REPLICA_REQUESTS], self._health[REPLICA_TOKENS]
-        return PoolReadings(self._pool, self._replicas, self._last_request, requests, tokens)
+        return PoolReadings(self._pool, self._replicas, self._last_request, requests, tokens, self._sent)

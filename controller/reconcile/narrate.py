@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from controller.core.decision import Decision, Reason, ReasonCode, ScalePool, StateChange
+from controller.core.decision import Decision, GpuChange, Reason, ReasonCode, ScalePool, StateChange
 from controller.core.event import Event
 from controller.core.model import GatewayPlan, PoolName
 from controller.reconcile.act import GatewayOutcome, Outcome
@@ -27,6 +27,7 @@ _ALARMS = {
     ReasonCode.CRASH_LOOP: ("pool_quarantined", "pool_released"),
     ReasonCode.ROLLED_BACK: ("spec_refused", "spec_accepted"),
     ReasonCode.NO_NODE: ("placement_blocked", "placement_free"),
+    ReasonCode.GPU_PANIC: ("gpus_held", "gpus_free"),
 }
 
 
@@ -41,6 +42,12 @@ def of_change(change: StateChange, at: datetime) -> Event:
     message = f"Was {was}, is {change.now.value}: {change.reason.text}."
     subject = f"replica/{change.replica}"
     return Event(at, f"replica_{change.now.value}", subject, change.reason.code, message, change.reason.numbers)
+
+
+def of_gpu(change: GpuChange, at: datetime) -> Event:
+    """A GPU was cordoned or released, or wants watching."""
+    message = f"Of node {change.node}: {change.reason.text}."
+    return Event(at, change.event, f"gpu/{change.uuid}", change.reason.code, message, change.reason.numbers)
 
 
 def of_outcome(outcome: Outcome, at: datetime) -> Event:

@@ -29,6 +29,7 @@ from controller.core.planner import RUNTIME
 from controller.core.policy import HealthPolicy, PoolPolicy
 from controller.reconcile.answers import Answer, read
 from controller.reconcile.fleet import Listing
+from controller.reconcile.gpu_answers import at_home
 from controller.reconcile.parts import Parts
 from controller.reconcile.queries import LAST_REQUEST, question, wanted_by
 
@@ -76,10 +77,12 @@ class Observer:
             memory.pools,
             answer.pools,
             (*_silent(sighting.nodes), *blind),
-            answer.gpus,
+            tuple(replace(gpu, node=at_home(gpu.node, sighting.nodes)) for gpu in answer.gpus),
             sighting.nodes,
             sighting.duplicates,
             standing,
+            {uuid: replace(one, node=at_home(one.node, sighting.nodes)) for uuid, one in answer.reports.items()},
+            memory.gpus,
         )
         return snapshot, sighting
 
@@ -146,7 +149,15 @@ def _remembered(known: ReplicaMemory, address: Address | None) -> Container:
     node, state = NodeName(known.node), ContainerState.RUNNING
     detail = "its node has not answered yet"
     return Container(
-        known.replica, known.pool, node, known.spec_hash, state, known.created_at, engine=address, detail=detail
+        known.replica,
+        known.pool,
+        node,
+        known.spec_hash,
+        state,
+        known.created_at,
+        engine=address,
+        detail=detail,
+        gpu=known.gpu,
     )
 
 

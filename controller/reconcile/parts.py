@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
+from controller.core.alarm import Alarm, Key
 from controller.core.model import PoolName, ReplicaId
 from controller.core.quota import TokenLimits
 from controller.core.revision import Configuration, Revision
@@ -14,6 +15,7 @@ from controller.core.streams import Stream
 from controller.ports import (
     AccessGate,
     Clock,
+    Delivery,
     EventSink,
     Gateway,
     KeyStore,
@@ -89,12 +91,53 @@ class GatewayParts:
     scraped: Mapping[str, str] = field(default_factory=dict)
 
 
+class AlarmStore(Protocol):
+    """The alarms that somebody was told of, or is to be. Fenced as keys are. Blocks for at most 5 s.
+
+    A write raises `LostLease` where another controller leads; each raises `TransientError` where nothing was done.
+    """
+
+    def alarms(self) -> tuple[Alarm, ...]:
+        """Those that are kept, in any order."""
+        ...
+
+    def save_alarms(self, changed: Iterable[Alarm], gone: Collection[Key]) -> None:
+        """Write these, one of the same key is replaced, and forget those, in one transaction."""
+        ...
+
+
+class AlarmSink(Protocol):
+    """Tells somebody else of alarms, from a thread of its own. Nothing here blocks or raises."""
+
+    def tell(self, due: Sequence[Alarm]) -> Delivery:
+        """From now on try to deliver exactly these, and no others any more; what came of it since the last call.
+
+        What is not taken is tried again, at growing intervals, until it is no longer among them. One that was taken
+        before the caller could know is not delivered a second time.
+        """
+        ...
+
+    def close(self) -> None:
+        """No more tries. Idempotent. Blocks for at most 1 s."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmParts:
+    """With what alarms are kept. No `sink`: nobody is told, and nothing is remembered of that."""
+
+    store: AlarmStore
+    sink: AlarmSink | None = None
+    repeat: timedelta = timedelta(hours=4)  # one that still fires is told again then
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """Everything outside the core. `spec_for` says what a new replica of a pool is made of, given its spec's hash.
 
     It raises `RuntimeRejected` for a hash that nobody remembers. No `access`: nobody needs a key; no `history`: none is
-    kept; no `gateways`: there are no others.
+    kept; no `gateways`: there are no others; no `alarms`: nobody wants to know. `certificate_end`: until when that of
+    nginx is good; None: it has none, or nobody can read it. It does not block.
     """
 
     clock: Clock
@@ -110,3 +153,5 @@ class Parts:
     access: AccessParts | None = None
     history: HistoryParts | None = None
     gateways: GatewayParts | None = None
+    alarms: AlarmParts | None = None
+    certificate_end: Callable[[], datetime | None] = lambda: None

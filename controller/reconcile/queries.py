@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from controller.core.model import Signal
-from controller.core.policy import PoolPolicy, ScalingPolicy
+from controller.core.policy import LatencyPolicy, PoolPolicy, ScalingPolicy
 
 MIN_REQUESTS = 5  # in the window of the errors; a share of fewer says nothing of a replica
 
@@ -30,8 +30,8 @@ class Number:
 
 
 REPLICA_ERRORS, REPLICA_REQUESTS, REPLICA_TOKENS = "replica_errors", "replica_requests", "replica_tokens"
-LAST_REQUEST = "last_request"
-ALWAYS = (LAST_REQUEST, REPLICA_REQUESTS, REPLICA_TOKENS)  # whatever signals are enabled
+LAST_REQUEST, POOL_REQUESTS = "last_request", "pool_requests"
+ALWAYS = (LAST_REQUEST, POOL_REQUESTS, REPLICA_REQUESTS, REPLICA_TOKENS)  # whatever signals are enabled
 NUMBERS: Mapping[str, Number] = {
     "replica_in_flight": Number(ENGINE, ("stoker:replica_requests_in_flight", "stoker:replica_requests_waiting")),
     "kv_cache": Number(ENGINE, ("stoker:replica_kv_cache_usage_ratio",)),
@@ -46,11 +46,13 @@ NUMBERS: Mapping[str, Number] = {
     REPLICA_TOKENS: Number(ENGINE, ("stoker:replica_tokens:rate10s",)),
     "errors": Number(EDGE, ("stoker:pool_error_ratio",)),
     "latency": Number(EDGE, ("stoker:pool_latency_seconds",)),
+    POOL_REQUESTS: Number(EDGE, ("stoker:pool_requests",)),
     LAST_REQUEST: Number(EDGE, ("stoker:pool_last_request_timestamp_seconds",)),
 }
 
 # Not recorded, since each second counts, or since they are no pool's. Each sample says in `signal` what it is.
 IN_FLIGHT, IN_FLIGHT_AT, GPU_FREE, GPU_FREE_AT = "in_flight", "in_flight_at", "gpu_free", "gpu_free_at"
+GPU_TOLD_AT = "gpu_told_at"  # of a GPU that is lost, too
 _HELD = 'stoker_edge_requests_in_flight{job="edge"}'
 DIRECT: Mapping[str, str] = {
     # Of several gateways: one that is not heard of for a moment holds what it held, as that is no reason to shrink.
@@ -59,13 +61,27 @@ DIRECT: Mapping[str, str] = {
     IN_FLIGHT_AT: f"min by (pool) (timestamp({_HELD}))",
     GPU_FREE: "min by (node, Hostname, UUID) (DCGM_FI_DEV_FB_FREE)",
     GPU_FREE_AT: "min by (node, Hostname, UUID) (timestamp(DCGM_FI_DEV_FB_FREE))",
+    GPU_TOLD_AT: "min by (node, Hostname, UUID) (timestamp(stoker_gpu_lost))",
 }
+# Of each GPU as its exporter has it, with all its labels: asked for by name, as the recorded ones are.
+XID_EVENTS, XID_LAST = "stoker_gpu_xid_events_total", "DCGM_FI_DEV_XID_ERRORS"
+GPU_SERIES = (
+    "DCGM_FI_DEV_FB_USED",
+    "DCGM_FI_DEV_FB_TOTAL",
+    "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL",
+    "DCGM_FI_DEV_ROW_REMAP_FAILURE",
+    "DCGM_FI_DEV_ROW_REMAP_PENDING",
+    "stoker_gpu_lost",
+    "stoker_gpu_thermal_throttled",
+    XID_EVENTS,
+    XID_LAST,
+)
 
 
 def question(names: Iterable[str]) -> str:
     """One query for these of the `NUMBERS`, for those asked always or directly, and for how old they are."""
     wanted = [NUMBERS[name] for name in {*names, *ALWAYS}]
-    series = {item for number in wanted for item in (number.scraped, *number.series)}
+    series = {item for number in wanted for item in (number.scraped, *number.series)} | set(GPU_SERIES)
     direct = [f'label_replace({text}, "signal", "{name}", "", "")' for name, text in DIRECT.items()]
     # The longest comes last: each `or` looks at all that is left of it.
     return " or ".join([*direct, f'{{__name__=~"{"|".join(sorted(series))}"}}'])
@@ -90,8 +106,12 @@ def wanted_by(policy: PoolPolicy) -> Wanted:
         known = set(signals.values())
         signals |= {name: signal for name, signal in _enabled(scaling).items() if signal not in known}
     latency = next((scaling.latency for scaling in policies if scaling.latency.enabled), policy.scaling.latency)
-    statistic = "mean" if latency.quantile is None else f"p{latency.quantile * 100:g}"
-    return Wanted(signals, (latency.measure.value, statistic))
+    return Wanted(signals, latency_of(latency))
+
+
+def latency_of(policy: LatencyPolicy) -> tuple[str, str]:
+    """Measure and statistic, as the recorded latencies have them."""
+    return policy.measure.value, "mean" if policy.quantile is None else f"p{policy.quantile * 100:g}"
 
 
 def _enabled(scaling: ScalingPolicy) -> dict[str, Signal]:

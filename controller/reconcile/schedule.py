@@ -97,3 +97,15 @@ class Schedule:
                 if self._count == seen and not self._running:
                     self._at(self._clock.now())
                 seen = self._count
+
+
+class Wake:
+    """Wakes a schedule that there is not yet: adapters are built before the schedule that they wake."""
+
+    def __init__(self) -> None:
+        self.schedule: Schedule | None = None
+
+    def __call__(self) -> None:
+        """See `Schedule.wake`."""
+        if self.schedule is not None:
+            self.schedule.wake()

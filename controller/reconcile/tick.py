@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from controller.core.alarm import Alarm
+from controller.core.alarms import Sight
 from controller.core.decision import Decision, Plan, RemoveReplica
 from controller.core.errors import LostLease, TransientError
 from controller.core.event import Event
@@ -23,12 +25,14 @@ from controller.core.routing import only_remove
 from controller.ports import AccessState, LastWords, TickReport
 from controller.reconcile import act, narrate
 from controller.reconcile.access import AccessKeeper
+from controller.reconcile.alarms import AlarmKeeper
+from controller.reconcile.gpu_report import with_gpus
 from controller.reconcile.history import HistoryKeeper
 from controller.reconcile.ledger import Ledger
 from controller.reconcile.observe import Observer
 from controller.reconcile.parts import Parts
-from controller.reconcile.pools import with_pools
-from controller.reconcile.watch import GatewayWatch
+from controller.reconcile.pools import with_nodes, with_policies, with_pools
+from controller.reconcile.watch import GatewayWatch, with_gateways
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ class Ticker:
         self._access = AccessKeeper(parts, parts.access) if parts.access else None
         self._history = HistoryKeeper(parts.history) if parts.history else None
         self._watch = GatewayWatch(parts.gateways) if parts.gateways else None
+        self._alarms = AlarmKeeper(parts.alarms, policies) if parts.alarms else None
         self._ledger = Ledger()
         self._number = 0
         self._unknown: tuple[str, ...] = ()
@@ -61,6 +66,8 @@ class Ticker:
         self._decided: tuple[Decision, ...] = ()
         self._standing: Mapping[PoolName, tuple[Reason, ...]] = {}
         self._revised: list[Event] = []  # of the history, not in the store yet
+        self._refused = False  # nginx runs something older than it should
+        self._reported: Tick | None = None
         self.latest: Tick | None = None
         self.lost_lease = False
         self.on_lost_lease: Callable[[], None] = lambda: None
@@ -80,6 +87,8 @@ class Ticker:
         # revoked must not wait for a container engine.
         kept = self.lost_lease or self._attempt(lambda: self._keep_access(look=bool(changed)), started) is not None
         kept = (self.lost_lease or self._attempt(self._watch_gateways, started) is not None) and kept
+        saw = changed is not None
+        kept = (self.lost_lease or self._attempt(lambda: self._keep_alarms(saw=saw), started) is not None) and kept
         self._report(started, changed is None or not kept, bool(changed))
         return self.latest.again_at if self.latest and changed is not None else None
 
@@ -91,6 +100,10 @@ class Ticker:
     def access(self) -> AccessState:
         """What is known of the API keys."""
         return self._access.state if self._access is not None else AccessState()
+
+    def alarms(self) -> tuple[Alarm, ...]:
+        """The alerts that fire by the controller's own evaluation."""
+        return self._alarms.firing if self._alarms is not None else ()
 
     def _attempt(self, work: Callable[[], bool], started: datetime) -> bool | None:
         """What it gave; None where it failed, which is told and counted."""
@@ -115,6 +128,8 @@ class Ticker:
         wanted = plan(snapshot, self._policies)
         ids = self._record(snapshot, wanted, term)
         routes = act.apply_routes(parts, wanted.gateway)
+        # One that waits for its time has not been taken either.
+        self._refused = routes.error is not None or (self._refused and routes.state.retry_at is not None)
         changed = bool(self._attempt(lambda: self._keep_history(wanted, snapshot), snapshot.at)) or routes.changed
         self._hold(term)  # what follows may take its time, and nobody else may act meanwhile
         outcomes = act.carry_out(parts, wanted)
@@ -171,6 +186,7 @@ class Ticker:
     ) -> None:
         at = snapshot.at
         events = narrate.of_sources(self._unknown, snapshot.unknown, at)
+        events += [narrate.of_gpu(change, at) for change in wanted.gpu_changes]
         events += [narrate.of_change(change, at) for change in wanted.changes]
         events += narrate.of_alarms(self._standing, wanted.standing, at)
         events += narrate.of_gateway(routes, wanted.gateway, at)
@@ -203,6 +219,21 @@ class Ticker:
         self._tell_of_changes(events)
         return bool(events)
 
+    def _keep_alarms(self, *, saw: bool) -> bool:
+        """The alerts that stand, and who is told of them; whether anything came of it."""
+        if self._alarms is None or self._term is None:
+            return False
+        now, seen = self._parts.clock.now(), self.latest if saw else None
+        events = self._alarms.look(self._sight(seen, now) if seen is not None else None, now)
+        self._tell_of_changes(events)
+        self._alarms.save()
+        return bool(events)
+
+    def _sight(self, seen: Tick, now: datetime) -> Sight:
+        parts = self._parts
+        others = parts.gateways.known.known(now) if parts.gateways is not None else ()
+        return Sight(seen.snapshot, seen.plan, self._refused, parts.certificate_end(), others)
+
     def _tell_of_changes(self, events: Sequence[Event]) -> None:
         """Only changes become rows, and failures, which come again and again, only lines."""
         self._tell(events)
@@ -214,10 +245,13 @@ class Ticker:
 
     def _report(self, started: datetime, failed: bool, changed: bool) -> None:
         now, seconds = self._parts.clock.now(), (self._parts.clock.now() - started).total_seconds()
-        report = TickReport(now, seconds, failed, self._unknown, changed)
+        report = with_policies(TickReport(now, seconds, failed, self._unknown, changed), self._policies)
         if self.latest is not None:
-            report = with_pools(report, self.latest.plan, {policy.pool for policy in self._policies})
-        self._parts.sink.report(report)
+            report = with_nodes(report, self.latest.snapshot)
+            report = with_gpus(report, self.latest.snapshot, self.latest.plan)
+            report = with_pools(report, self.latest.plan, self._policies, new=self.latest is not self._reported)
+        self._reported = self.latest
+        self._parts.sink.report(with_gateways(report, self._parts, refused=self._refused))
 
 
 def _changes(events: Sequence[Event]) -> list[Event]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from controller.core.event import Event
 from controller.core.gateways import FORGOTTEN_AFTER
+from controller.ports import TickReport
 from controller.reconcile import narrate
-from controller.reconcile.parts import GatewayParts
+from controller.reconcile.parts import GatewayParts, Parts
 
 
 class GatewayWatch:
@@ -32,6 +34,17 @@ class GatewayWatch:
         except OSError as error:
             events += narrate.of_targets(error, now)
         return events
+
+
+def with_gateways(report: TickReport, parts: Parts, *, refused: bool) -> TickReport:
+    """The report with what is known of nginx here and on other machines."""
+    statuses = parts.gateways.known.known(report.at) if parts.gateways else ()
+    return replace(
+        report,
+        gateway_refused=refused,
+        gateway_lags={status.report.name: status.lag(report.at).total_seconds() for status in statuses},
+        certificate_ends=parts.certificate_end(),
+    )
 
 
 def _once(addresses: dict[str, str], own: str) -> dict[str, str]:

@@ -30,7 +30,7 @@ def _instance(value: str) -> str:
 
 
 class ControllerSettings(Section):
-    """The controller itself. Its API, Prometheus and the edge exporter's metrics listen on `host`."""
+    """The controller itself. Its API, Prometheus and the exporters' metrics listen on `host`."""
 
     host: str = "127.0.0.1"
     tick_interval: Duration = timedelta(seconds=2)

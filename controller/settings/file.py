@@ -12,6 +12,7 @@ from pydantic import ValidationError, model_validator
 
 from controller.core.policy import PoolPolicy
 from controller.faults import ConfigError, explain, refuse_repeated_keys
+from controller.settings.alerting import AlertingSettings
 from controller.settings.controller import ControllerSettings
 from controller.settings.gateway import GatewaySettings, PlanSettings
 from controller.settings.nodes import NodeSettings
@@ -28,6 +29,8 @@ class PortSettings(Section):
     gateway_status: Port = 8081
     controller: Port = 8000
     prometheus: Port = 9090
+    alertmanager: Port = 9093
+    gpu: Port = 9400
     edge: Port = 9401
     edge_log: Port = 9402
 
@@ -50,6 +53,7 @@ class Settings(Section):
     gateway: GatewaySettings = GatewaySettings()
     ports: PortSettings = PortSettings()
     controller: ControllerSettings = ControllerSettings()
+    alerting: AlertingSettings = AlertingSettings()
 
     @model_validator(mode="before")
     @classmethod
@@ -69,6 +73,8 @@ class Settings(Section):
         ):
             for field in fields:
                 _refuse_repeated([getattr(entry, field) for entry in entries], f"two {kind} have the {field}")
+        exporters = [node.gpu_exporter for node in self.nodes if node.gpu_exporter is not None]
+        _refuse_repeated(exporters, "two nodes have the gpu_exporter")
         _refuse_repeated(
             # nginx compares them without regard to case
             [name.lower() for pool in self.pools for name in (pool.model, *pool.gateway.aliases)],

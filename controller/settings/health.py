@@ -22,6 +22,12 @@ class BudgetSettings(Section):
     per: Duration = _DEFAULT.budget_window
 
 
+class GpuHealthSettings(Section):
+    """When a GPU is too hot: its heat has slowed it down for so long. Where pools share one the shortest counts."""
+
+    thermal_for: Duration = _DEFAULT.thermal_for
+
+
 class HealthSettings(Section):
     """Probes, deadlines, and how much may go wrong."""
 
@@ -36,6 +42,7 @@ class HealthSettings(Section):
     suspect_errors: Share = _DEFAULT.suspect_errors
     suspect_speed: Share = _DEFAULT.suspect_speed
     budget: BudgetSettings = BudgetSettings()
+    gpu: GpuHealthSettings = GpuHealthSettings()
     quarantine_after: int = Field(default=_DEFAULT.quarantine_after, ge=1, le=1000)
 
     def policy(self, node_grace: timedelta, ceiling: int) -> HealthPolicy:
@@ -55,6 +62,7 @@ class HealthSettings(Section):
             budget_window=self.budget.per,
             quarantine_after=self.quarantine_after,
             node_grace=node_grace,
+            thermal_for=self.gpu.thermal_for,
         )
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, model_validator
 
 from controller.settings.values import AbsolutePath, Name, Section
 
+_EXPORTER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?):(\d{1,5})")
 _TCP = re.compile(r"tcp://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})")
 
 
@@ -29,6 +30,14 @@ def _address(value: str) -> str:
     return value
 
 
+def _exporter(value: str) -> str:
+    found = _EXPORTER.fullmatch(value)
+    is_host = found is not None and (not found[1].startswith("[") or _parsed(found[1].strip("[]")) is not None)
+    if found is None or not is_host or not 1 <= int(found[3]) <= 65535:
+        raise ValueError(f"{value!r} is no address of an exporter; write HOST:PORT, such as 10.0.0.2:9400")
+    return value
+
+
 class TlsSettings(Section):
     """The files with which a Docker engine is asked over TLS."""
 
@@ -45,6 +54,7 @@ class NodeSettings(Section):
     address: Annotated[str, AfterValidator(_address)] | None = None
     tls: TlsSettings | None = None
     insecure: bool = False
+    gpu_exporter: Annotated[str, AfterValidator(_exporter)] | None = None
 
     @property
     def reach(self) -> str | None:

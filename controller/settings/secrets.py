@@ -45,16 +45,34 @@ class SecretUrl:
         Raises:
             ConfigError: it cannot be read, others may use it, or it holds no such URL. Its contents are never told.
         """
-        try:
-            with path.open(encoding="utf-8") as file:
-                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-                text = file.read(4096).strip()
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read ({error.strerror}); {self.key} names it") from error
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{path}: is not UTF-8 text; it is to hold {self.whose} URL and nothing else") from error
-        if mode & 0o077:
-            raise ConfigError(f"{path}: others than its owner may use it (mode {mode:04o}); chmod 600 it")
+        text = owners_only(path, self.key, f"{self.whose} URL")
         if self.pattern.fullmatch(text) is None:
             raise ConfigError(f"{path}: holds no URL {self.like}, alone on one line")
         return text
+
+
+def read_secret(path: Path, key: str, what: str) -> str:
+    """A password or a token, without the white space around it; `what` says whose, for the messages.
+
+    Raises:
+        ConfigError: it cannot be read, others may use it, or it holds no such thing. Its contents are never told.
+    """
+    text = owners_only(path, key, what)
+    if not text.isprintable() or not text:
+        raise ConfigError(f"{path}: is to hold {what}, alone on one line")
+    return text
+
+
+def owners_only(path: Path, key: str, what: str) -> str:
+    """What the file holds; `key` names it in the configuration. Raises `ConfigError`."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            text = file.read(4096).strip()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); {key} names it") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text; it is to hold {what} and nothing else") from error
+    if mode & 0o077:
+        raise ConfigError(f"{path}: others than its owner may use it (mode {mode:04o}); chmod 600 it")
+    return text

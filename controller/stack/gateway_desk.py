@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
+from controller.adapters.certificate import CertificateEnds
 from controller.adapters.database import SqlStore
 from controller.adapters.database.counters import SqlCounters
 from controller.adapters.database.keys import SqlKeys
 from controller.adapters.nginx import NginxParts
 from controller.adapters.nginx.access import NginxAccess
+from controller.adapters.nginx.certificate import NAME as SERVED
 from controller.adapters.nginx.history import HistoryFolder
 from controller.adapters.nginx.revertible import Pin, PinFile, RevertibleGateway, stamp_of
 from controller.adapters.nginx.rules import rules_of
@@ -74,7 +77,14 @@ class GatewayDesk:
         pins = PinFile(revert_file(layout), stamp)
         self.gateway = RevertibleGateway(self.parts, settings, pins, self._last_settings)
         self.gateway.on_wanted = self._publish
-        self._run = installation.run
+        self._run, self._ends = installation.run, CertificateEnds(clock)
+
+    def certificate_end(self) -> datetime | None:
+        """Until when the certificate of nginx is good; None: it has none, or nobody can read it. For one thread."""
+        tls, served = self.gateway.settings.gateway.tls, self.parts.folder / SERVED
+        if tls is None:
+            return None
+        return self._ends.of(str(served) if served.exists() else tls.certificate)
 
     def current(self) -> Configuration | None:
         """What nginx runs; None while that is not known."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import secrets
 from pathlib import Path
 
-from controller.installation import Layout, replace_text
+from controller.installation import Layout, kept_token
 from controller.stack.trouble import Trouble
 
 _TOKEN = re.compile(r"[0-9a-f]{64}")
@@ -14,16 +13,7 @@ _TOKEN = re.compile(r"[0-9a-f]{64}")
 
 def gateway_token(layout: Layout) -> str:
     """Of this installation; made where there is none yet. Nobody but who runs the controller may read its file."""
-    path = layout.root / "gateway.token"
-    try:
-        known = path.read_text(encoding="utf-8").strip()
-    except (FileNotFoundError, UnicodeDecodeError):
-        known = ""
-    if _TOKEN.fullmatch(known):
-        return known
-    made = secrets.token_hex(32)
-    replace_text(path, made + "\n", 0o600)
-    return made
+    return kept_token(layout.root / "gateway.token")
 
 
 def read_token(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""`stoker cordon|drain|restart|quarantine|release`: what a person wants of a node, a replica or a pool."""
+"""`stoker cordon|drain|restart|quarantine|release`: what a person wants of a node, a GPU, a replica or a pool."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from controller.stack.trouble import Trouble
 
 _KINDS = ("replica", "pool", "node")
 _SAID = {
-    "cordon": "Nothing new starts on {name}; `stoker release {name}` ends that.",
+    "cordon": "Nothing new starts on {name}; `stoker release {told}` ends that.",
     "drain": "{name} is replaced: a successor starts, and once it serves the old one drains.",
+    "drain gpu": "What runs on {name} is replaced elsewhere; nothing new starts there until `stoker release {told}`.",
     "restart": "{name} is restarted, one replica at a time: a successor starts, then the old one drains.",
     "quarantine": "{name} gets no requests and is kept as it is, until `stoker release {name}`. A successor starts.",
     "release": "{name} is released.",
@@ -34,10 +35,21 @@ class Given:
 
     def print(self) -> None:
         """What follows from it."""
-        print(_SAID[self.order["kind"]].format(name=self.order["subject"].partition("/")[2]))
+        kind, (what, _, name) = self.order["kind"], self.order["subject"].partition("/")
+        said = _SAID.get(f"{kind} {what}") or _SAID[kind]
+        print(said.format(name=name, told=f"--gpu {name}" if what == "gpu" else name))
 
 
-def give(state_dir: Path, kind: str, name: str, why: str) -> Given:
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a person named: something by its name, or a GPU by the beginning of its UUID and perhaps its node."""
+
+    name: str = ""
+    gpu: str = ""
+    node: str = ""
+
+
+def give(state_dir: Path, kind: str, named: Named, why: str) -> Given:
     """Give the order. Blocks for a few seconds at most.
 
     Raises:
@@ -46,8 +58,11 @@ def give(state_dir: Path, kind: str, name: str, why: str) -> Given:
     layout = Layout(state_dir)
     if not layout.config.exists():
         raise Trouble(f"nothing runs with the state directory {layout.root}; `stoker up` starts it")
+    if bool(named.name) == bool(named.gpu) or (named.node and not named.gpu):
+        raise Trouble(f"`stoker {kind}` is given a name, or --gpu UUID with perhaps --node NAME")
     settings = load(layout.config)
-    wanted = {"kind": kind, "subject": _subject(settings, name), "why": why}
+    subject = _gpu(settings, named) if named.gpu else _subject(settings, named.name)
+    wanted = {"kind": kind, "subject": subject, "why": why}
     return Given(api_client.ask(settings, "/api/v1/orders", wanted, token_of(layout)))
 
 
@@ -65,3 +80,16 @@ def _subject(settings: Settings, name: str) -> str:
     if not found:
         raise Trouble(f"there is no replica, pool or node {name}; `stoker status` shows what there is")
     return found[0]
+
+
+def _gpu(settings: Settings, named: Named) -> str:
+    """The GPU whose UUID begins so."""
+    rows = api_client.ask(settings, "/api/v1/gpus")
+    found = [row for row in rows if row["uuid"].startswith(named.gpu) and named.node in ("", row["node"])]
+    if len(found) > 1:
+        told = " or ".join(f"{row['uuid']} of {row['node']}" for row in found)
+        raise Trouble(f"{named.gpu} is the beginning of several UUIDs; write {told}")
+    if not found:
+        place = f" on {named.node}" if named.node else ""
+        raise Trouble(f"there is no GPU {named.gpu}{place}; `stoker status` shows those that there are")
+    return f"gpu/{found[0]['uuid']}"

@@ -38,4 +38,6 @@ def pool_parts(
 
 def _node(node: NodeSettings) -> NodeParts:
     tls = TlsFiles(ca=node.tls.ca, cert=node.tls.cert, key=node.tls.key) if node.tls else None
-    return NodeParts(name=node.name, docker_host=node.docker, address=node.reach, tls=tls)
+    return NodeParts(
+        name=node.name, docker_host=node.docker, address=node.reach, tls=tls, gpu_exporter=node.gpu_exporter
+    )

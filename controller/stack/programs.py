@@ -8,13 +8,13 @@ from collections.abc import Mapping
 
 from controller.installation import Layout
 from controller.settings import Settings, load
-from controller.stack import engine, gateway, hot_cache, prometheus
+from controller.stack import alertmanager, engine, gateway, gpu_exporter, hot_cache, prometheus
 from controller.stack.leftovers import MARK
 from controller.stack.supervisor import Program
 from controller.stack.trouble import Trouble
 
 # The controller goes first when everything is stopped: while it lives it heals what is being taken away.
-STOP_ORDER = ("controller", "nginx", "hotcache", "prometheus", "edge", "dockerd")
+STOP_ORDER = ("controller", "nginx", "hotcache", "prometheus", "alertmanager", "edge", "gpu", "dockerd")
 
 
 def programs(settings: Settings, layout: Layout, *, own_engine: bool) -> tuple[Program, ...]:
@@ -25,7 +25,9 @@ def programs(settings: Settings, layout: Layout, *, own_engine: bool) -> tuple[P
         gateway.program(settings, layout),
         *hot_cache.programs(settings, layout),
         prometheus.program(settings, layout),
+        *alertmanager.programs(settings, layout),
         _edge(settings, layout),
+        gpu_exporter.program(settings, layout, own_engine=own_engine),
         _controller(layout),
     )
 

@@ -61,17 +61,31 @@ def render(settings: Settings, layout: Layout) -> str:
     document = {
         "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
         "rule_files": [str(layout.prometheus / "rules" / "*.yml")],
+        **_alerting(settings),
         "scrape_configs": [
             _found_in_file("engine", layout.targets / "engine.json"),
             _found_in_file("launcher", layout.targets / "launcher.json"),
             # The exporter of this machine, and those of the gateways of other machines, which the controller tells.
             {**_found_in_file("edge", layout.targets / "edge.json"), **_fixed("edge", f"{host}:{ports.edge}")},
-            _fixed("controller", f"{host}:{ports.controller}"),
+            _found_in_file("gpu", layout.targets / "gpu.json"),
+            # The controller of this installation, and one that stood by and leads now.
+            {
+                **_found_in_file("controller", layout.targets / "controller.json"),
+                **_fixed("controller", f"{host}:{ports.controller}"),
+            },
             _fixed("prometheus", f"{host}:{ports.prometheus}"),
             *_hot_cache(settings),
         ],
     }
     return "# Written by `stoker up`. Edits are overwritten.\n" + yaml.safe_dump(document, sort_keys=False)
+
+
+def _alerting(settings: Settings) -> dict[str, object]:
+    """Whom Prometheus tells of alerts; nobody where Alertmanager is switched off."""
+    if not settings.alerting.enabled:
+        return {}
+    target = f"{settings.controller.reach}:{settings.ports.alertmanager}"
+    return {"alerting": {"alertmanagers": [{"static_configs": [{"targets": [target]}]}]}}
 
 
 def _found_in_file(job: str, file: Path) -> dict[str, object]:

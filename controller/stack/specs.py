@@ -16,7 +16,7 @@ from controller.installation import Installation, PoolParts
 from controller.ports import ReplicaSpec, StateStore
 from controller.settings import ConfigError, PoolSettings, Settings
 
-_OWN = ("replica", "spec_hash")  # not of the body: the one is each replica's, the other is made from it
+_OWN = ("replica", "spec_hash", "gpu")  # not of the body: it is made from that, and the others are each replica's
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ class Report:
     seen: Seen
     gateway: Row  # how it stands with the settings of nginx here
     gateways: tuple[Row, ...] = ()  # of other machines
+    gpus: tuple[Row, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`; pools and replicas are the API's own objects."""
@@ -34,13 +35,14 @@ class Report:
             "replicas": list(self.seen.replicas),
             "gateway": self.gateway,
             "gateways": list(self.gateways),
+            "gpus": list(self.gpus),
         }
 
     def print(self) -> None:
         """The table, under a line for each program that does not run."""
         from rich.console import Console
 
-        from controller.stack import gateway_view, view
+        from controller.stack import gateway_view, gpu_view, view
 
         console = Console()
         if not console.is_terminal:
@@ -52,6 +54,8 @@ class Report:
             console.print(line, highlight=False, markup=False, style="yellow")
         now = datetime.now(UTC)
         console.print(view.table(self.seen, now))
+        if self.gpus:
+            console.print(gpu_view.table(self.gpus))
         if self.gateways:
             console.print(gateway_view.table(self.gateways, now))
 
@@ -71,5 +75,5 @@ def look(state_dir: Path) -> Report:
     if settings is None or seen is None:
         told = ", ".join(f"{one.name} {one.state.lower()}" for one in programs)
         raise Trouble(f"the controller does not answer yet ({told}); see {layout.logs}")
-    gateway, gateways = (api_client.ask(settings, f"/api/v1/{name}") for name in ("gateway", "gateways"))
-    return Report(programs, seen, gateway, tuple(gateways))
+    gateway, gateways, gpus = (api_client.ask(settings, f"/api/v1/{name}") for name in ("gateway", "gateways", "gpus"))
+    return Report(programs, seen, gateway, tuple(gateways), tuple(gpus))

@@ -16,6 +16,8 @@ from rich.console import Console
 from controller.installation import LOCAL, Installation, Layout, NodeParts, api_token
 from controller.settings import Settings, load
 from controller.stack import (
+    alarm_parts,
+    alertmanager,
     api_client,
     checkpoints,
     engine,
@@ -110,6 +112,8 @@ def _find_out(run: _Run, options: UpOptions) -> _Found:
     if run.settings.controller.database != "sqlite":
         run.settings.controller.database_url()
     hot_cache.require(run.settings)
+    alertmanager.require(run.settings)
+    alarm_parts.require(run.settings)
     found = preparing.locate_all(run.settings, options.config)
     named = preparing.nodes_of(run.settings)
     if named:
@@ -148,12 +152,13 @@ def _start(run: _Run, options: UpOptions, found: _Found) -> None:
     every = programs(run.settings, layout, own_engine=found.own_engine)
     gateway.prepare(run.settings, layout)
     prometheus.prepare(run.settings, layout)
+    alertmanager.prepare(run.settings, layout)
     run.supervisor.start(every, environment(layout, os.environ))
     if found.own_engine:
         with run.progress.step("starting a dockerd of our own"):
             engine.start_own(layout, run.supervisor)
     _install(run, options, found)
-    with run.progress.step("starting nginx, Prometheus, the edge exporter and the controller"):
+    with run.progress.step("starting nginx, Prometheus, Alertmanager, the exporters and the controller"):
         run.supervisor.start_programs([program.name for program in every if program.name != "dockerd"])
 
 
@@ -214,6 +219,8 @@ def _say_where(run: _Run, *, ready: bool, stands_by: bool) -> None:
     run.progress.say(f"  gateway     http://{f'[{host}]' if ':' in host else host}:{ports.gateway}/v1")
     run.progress.say(f"  dashboard   {api_client.url(run.settings)}")
     run.progress.say(f"  Prometheus  http://{run.settings.controller.host}:{ports.prometheus}")
+    if run.settings.alerting.enabled:
+        run.progress.say(f"  alerts      http://{run.settings.controller.host}:{ports.alertmanager}")
 
 
 def _stop(run: _Run) -> None:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from controller.stack.api_client import Row, Seen
 
-_ALARMS = ("FuseBlown", "CrashLoopQuarantine", "PanicThreshold", "RolledBack", "NoNode")
+_ALARMS = ("FuseBlown", "CrashLoopQuarantine", "PanicThreshold", "RolledBack", "NoNode", "GpuPanic")
 _COLUMNS = ("replica", "state", "phase", "cold start", "in flight", "waiting", "routed", "why")
 _NUMBERS = ("cold start", "in flight", "waiting")
 _COLOURS = {

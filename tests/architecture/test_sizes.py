@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("controller", "exporters", "gateway", "inference_node")
+PACKAGES = ("controller", "dashboards", "exporters", "gateway", "inference_node")
 FILE_LINES, FUNCTION_LINES, CORE_FUNCTION_LINES, PARAMETERS = 300, 40, 25, 6
 MAY_CATCH_EVERYTHING = "controller/reconcile/tick.py"
 

@@ -6,13 +6,14 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from controller.adapters.database.counters import SqlCounters
-from controller.adapters.database.tables import SCHEMA
+from controller.adapters.database.tables import ADDED
 from controller.core.access import KeyId
 from controller.core.errors import LostLease, TransientError
 from controller.core.streams import Stream
@@ -84,15 +85,15 @@ def test_a_database_that_does_not_answer_is_a_passing_thing(database: Database, 
         SqlCounters(store, "here").save_counters({ONE: 1}, START)
 
 
-def test_a_ledger_of_the_version_before_gets_their_table(tmp_path: Path) -> None:
+def test_a_ledger_of_the_version_before_them_gets_their_table(tmp_path: Path) -> None:
     path = tmp_path / "controller.db"
     first = Sqlite(path)
     first.store()
     first.close()
     with closing(sqlite3.connect(path)) as raw, raw:
-        for name in ("api_keys", "api_keys_version", "api_key_usage", "api_key_counters"):
+        for name in chain(*ADDED.values()):
             raw.execute(f"DROP TABLE {name}")
-        raw.execute(f"PRAGMA user_version = {SCHEMA - 1}")
+        raw.execute("PRAGMA user_version = 3")
     second = Sqlite(path)
     counters = SqlCounters(second.store(), "here")
     counters.save_counters({ONE: 1}, START)

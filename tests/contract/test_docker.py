@@ -19,6 +19,7 @@ from controller.adapters.docker import DockerNode, DockerRuntime, DockerTls, eve
 from controller.adapters.docker.events import EventFollower
 from controller.adapters.docker.logs import tail
 from controller.adapters.docker.memory import MemoryDeaths
+from controller.adapters.docker.recipe import recipe
 from controller.core.errors import RuntimeRejected, RuntimeUnavailable
 from controller.core.model import Container, ContainerState, NodeName, PoolName, ReplicaId
 from controller.ports import ReplicaSpec
@@ -54,6 +55,46 @@ def listed(state: str = "running", number: int = 1) -> dict[str, Any]:
         "Ports": [{"PrivatePort": port, "PublicPort": 4001}, {"PrivatePort": launcher, "PublicPort": 4002}],
         "NetworkSettings": {"Networks": {"bridge": {"IPAddress": "172.17.0.9"}}},
     }
+
+
+def test_a_gpu_is_asked_for_by_its_uuid_and_marked() -> None:
+    """Of a count the engine would give the first one, to everybody."""
+    made = recipe(replace(SPEC, gpu="GPU-1a2b"), {"stoker.instance": "test"}, None)
+
+    (asked,) = made["host_config"]["DeviceRequests"]
+    assert (asked["DeviceIDs"], asked["Count"], asked["Capabilities"]) == (["GPU-1a2b"], 0, [["gpu"]])
+    assert made["labels"]["stoker.gpu"] == "GPU-1a2b"
+    plain = recipe(SPEC, {"stoker.instance": "test"}, None)
+    assert "DeviceRequests" not in plain["host_config"]
+    assert "stoker.gpu" not in plain["labels"]
+
+
+def test_the_engine_is_sent_that_and_its_refusal_is_told(engine: FakeEngine) -> None:
+    """As one without NVIDIA's toolkit answers."""
+    runtime, spec = runtime_of(engine), replace(SPEC, gpu="GPU-1a2b")
+    name = f"stoker-test-{NAME}"
+    refusal = 'could not select device driver "" with capabilities: [[gpu]]'
+    engine.answers |= {
+        "POST /containers/create": (201, {"Id": "1", "Warnings": []}),
+        f"POST /containers/{name}/start": (500, {"message": refusal}),
+        f"DELETE /containers/{name}": (204, b""),
+    }
+    with closing(runtime), pytest.raises(RuntimeRejected, match="could not select device driver"):
+        runtime.start_replica(spec)
+
+    (body,) = engine.bodies["POST /containers/create"]
+    assert json.loads(body)["HostConfig"]["DeviceRequests"] == [
+        {"Driver": "", "Count": 0, "DeviceIDs": ["GPU-1a2b"], "Capabilities": [["gpu"]], "Options": {}}
+    ]
+    assert engine.asked.count(f"DELETE /containers/{name}") == 2, "nothing is left of it"
+
+
+def test_the_gpu_of_a_container_is_read_from_its_label(engine: FakeEngine) -> None:
+    first, second = listed(number=1), listed(number=2)
+    first["Labels"] |= {"stoker.gpu": "GPU-1a2b"}
+    engine.containers = [first, second]
+    with closing(runtime_of(engine)) as runtime:
+        assert [item.gpu for item in runtime.list_replicas()] == ["GPU-1a2b", ""]
 
 
 @pytest.mark.parametrize(

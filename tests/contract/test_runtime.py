@@ -29,6 +29,7 @@ from tests.fakes.world import FakeRuntime
 from tests.waiting import wait_for
 
 NAME = ReplicaId("llama-1")
+GPU = "GPU-1a2b3c4d-5e6f-7081-92a3-b4c5d6e7f809"
 START_S = 60.0
 
 
@@ -42,6 +43,7 @@ class Bench:
     kill: Callable[[ReplicaId], object]
     pause: Callable[[ReplicaId], object]
     runtime: ContainerRuntime
+    environment: Callable[[ReplicaId], str] = lambda _: ""  # what its process is told of GPUs
 
     def only(self) -> Container:
         (found,) = self.runtime.list_replicas()
@@ -99,8 +101,18 @@ def _process(request: pytest.FixtureRequest, folder: Path) -> Bench:
 
         return to
 
+    def environment(replica: ReplicaId) -> str:
+        pid = json.loads((folder / "replicas" / replica / "replica.json").read_text())["pid"]
+        return _of_gpus(Path(f"/proc/{pid}/environ").read_bytes())
+
     spec = _spec(str(checkpoint), "")
-    return Bench("process", make, spec, send(signal.SIGKILL), send(signal.SIGSTOP), make())
+    return Bench("process", make, spec, send(signal.SIGKILL), send(signal.SIGSTOP), make(), environment)
+
+
+def _of_gpus(environment: bytes) -> str:
+    """The variables that name GPUs."""
+    found = [text for text in environment.decode().split("\0") if "VISIBLE_DEVICES" in text.partition("=")[0]]
+    return " ".join(found)
 
 
 def _docker(request: pytest.FixtureRequest, folder: Path) -> Bench:
@@ -117,6 +129,10 @@ def _docker(request: pytest.FixtureRequest, folder: Path) -> Bench:
     def make() -> ContainerRuntime:
         return DockerRuntime(replace(DockerNode(host), direct=request.param == "docker"), instance)
 
+    def environment(replica: ReplicaId) -> str:
+        pid = container(replica).attrs["State"]["Pid"]
+        return _of_gpus(Path(f"/proc/{pid}/environ").read_bytes())
+
     return Bench(
         "docker",
         make,
@@ -124,6 +140,7 @@ def _docker(request: pytest.FixtureRequest, folder: Path) -> Bench:
         lambda replica: container(replica).kill(),
         lambda replica: container(replica).pause(),
         make(),
+        environment,
     )
 
 
@@ -155,6 +172,25 @@ def test_starting_twice_starts_one(bench: Bench) -> None:
     bench.runtime.start_replica(bench.spec)
 
     assert replace(bench.only(), detail="", engine=None) == replace(first, detail="", engine=None)
+
+
+def test_it_says_which_gpu_a_replica_was_given_and_so_does_a_new_controller(
+    bench: Bench, request: pytest.FixtureRequest
+) -> None:
+    assert bench.start().gpu == ""
+    bench.runtime.remove_replica(NAME)
+    if bench.kind == "docker" and request.getfixturevalue("own_engine") is None:
+        return  # that engine has GPUs of its own, or none: `test_docker` has what it would be asked for
+    bench.spec = replace(bench.spec, gpu=GPU)
+    first = bench.start()
+    other = bench.make()
+    (found,) = other.list_replicas()
+    other.close()
+
+    assert (first.gpu, found.gpu) == (GPU, GPU)
+    assert bench.environment(NAME) == {"fake": "", "process": f"CUDA_VISIBLE_DEVICES={GPU}"}.get(
+        bench.kind, f"NVIDIA_VISIBLE_DEVICES={GPU}"
+    )
 
 
 def test_a_new_controller_finds_it_and_starts_none(bench: Bench) -> None:

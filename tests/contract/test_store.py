@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, select
 
 from controller.adapters.database import DatabaseUnavailable, SqlStore
-from controller.adapters.database.tables import DecisionRow, EventRow
+from controller.adapters.database.tables import ADDED, DecisionRow, EventRow
 from controller.core.decision import (
     Memory,
     Plan,
@@ -36,7 +36,9 @@ from controller.core.event import Event
 from controller.core.model import (
     Busy,
     ColdStart,
+    Cordon,
     GatewayPlan,
+    GpuMemory,
     NodeName,
     Order,
     OrderKind,
@@ -125,6 +127,15 @@ REPLICA_MEMORY = memory(
     spec_hash="abc",
     cold_start=COLD,
     held=3,
+    gpu="GPU-1",
+)
+GPU_MEMORY = GpuMemory(
+    "GPU-1",
+    NodeName("east"),
+    Cordon(START, "GpuFault", "it is", "reset it"),
+    ((48, 1), (31, 7)),
+    2,
+    ("lost", "remap_failed"),
 )
 MEMORY = Memory({POOL: POOL_MEMORY}, {ONE: REPLICA_MEMORY})
 PLAN = Plan(
@@ -231,10 +242,11 @@ def test_evaluations_come_back_whole_by_pool_time_and_change(store: Store) -> No
     assert store.evaluations(pool=POOL, limit=2, until=START - timedelta(seconds=1)) == ()
 
 
-def test_nodes_and_specs_of_decisions_come_back(store: Store) -> None:
+def test_nodes_specs_and_gpus_of_decisions_come_back(store: Store) -> None:
     east = NodeName("east")
     decisions = (
         StartReplica(POOL, ReplicaId("llama-4"), REASONS, east, "abc"),
+        StartReplica(POOL, ReplicaId("llama-5"), REASONS, east, "abc", "GPU-1"),
         TerminateReplica(POOL, ONE, REASONS, east),
         RemoveReplica(POOL, ONE, REASONS, east),
     )
@@ -272,6 +284,38 @@ def test_what_was_watched_is_remembered_here_and_watched_anew_elsewhere(database
     second = database.store()
     second.take_term()
     assert second.load() == MEMORY
+
+
+def test_gpus_are_remembered_without_what_was_only_watched(database: Database) -> None:
+    last = [field.name for field in fields(GpuMemory)].index("hot_since")
+    assert [field.name for field in fields(GpuMemory)[2:last] if getattr(GPU_MEMORY, field.name) == field.default] == []
+    store = database.store()
+    term = store.take_term()
+    watched = replace(GPU_MEMORY, hot_since=START, cool_since=START)
+    other = GpuMemory("GPU-2", NodeName("east"))
+    both = replace(QUIET, memory=Memory(gpus={"GPU-1": watched, "GPU-2": other}))
+    store.save(both, tick=1, term=term, at=START)
+
+    assert store.load() == both.memory
+    assert database.store().load() == Memory(gpus={"GPU-1": GPU_MEMORY, "GPU-2": other})
+    released = replace(GPU_MEMORY, cordon=None)
+    store.save(replace(QUIET, memory=Memory(gpus={"GPU-1": released})), tick=2, term=term, at=START)
+    assert database.store().load() == Memory(gpus={"GPU-1": released})
+
+
+def test_a_new_run_does_not_forget_which_gpus_are_broken(database: Database) -> None:
+    store = database.store()
+    store.begin("first")
+    store.save(
+        replace(PLAN, memory=replace(MEMORY, gpus={"GPU-1": GPU_MEMORY})), tick=1, term=store.take_term(), at=START
+    )
+    ordered = Order(OrderKind.CORDON, "gpu/GPU-2", START)
+    store.give_order(ordered)
+
+    store.begin("second")
+    assert store.load().gpus == {"GPU-1": GPU_MEMORY}
+    assert store.load().replicas == {}
+    assert store.orders() == (ordered,)
 
 
 def test_a_new_run_forgets_all_but_numbers_and_cold_starts(database: Database) -> None:
@@ -626,3 +670,23 @@ def test_a_full_disk_is_an_error_and_then_it_works_again(tmp_path: Path) -> None
     assert 0 < kept < 10_000
     assert (events, orders) == (kept + 1, 0), "nothing that was taken is lost, and nothing that was refused is there"
     assert decisions == 2
+
+
+def test_a_ledger_without_the_column_of_the_gpus_gets_it(tmp_path: Path) -> None:
+    path = tmp_path / "controller.db"
+    store = SqlStore(path)
+    store.save(PLAN, tick=1, term=store.take_term(), at=START)
+    store.close()
+    with contextlib.closing(sqlite3.connect(path)) as older, older:
+        older.execute("ALTER TABLE decisions DROP COLUMN gpu")
+        for table in ADDED[5]:
+            older.execute(f"DROP TABLE {table}")
+        older.execute("PRAGMA user_version = 4")
+
+    again = SqlStore(path)
+    assert again.put_aside is None
+    assert tuple(row.decision for row in reversed(again.decisions(limit=9))) == PLAN.decisions
+    started = (StartReplica(POOL, ReplicaId("llama-5"), REASONS, gpu="GPU-1"),)
+    again.save(replace(PLAN, decisions=started), tick=2, term=again.take_term(), at=START)
+    assert again.decisions(limit=1)[0].decision == started[0]
+    again.close()

@@ -46,7 +46,7 @@ ports:
 {ports}
 {more}
 """
-PORTS = ("gateway", "gateway_status", "controller", "prometheus", "edge", "edge_log")
+PORTS = ("gateway", "gateway_status", "controller", "prometheus", "alertmanager", "gpu", "edge", "edge_log")
 STOKER = (sys.executable, "-m", "controller.cli")
 
 

@@ -243,8 +243,8 @@ def test_a_cordoned_node_is_said_to_take_nothing(stack: Stack) -> None:
     ("order", "subject", "why"),
     [
         ("drain", "node/{node}", "no other node could take the replicas of {node}"),
-        ("drain", "smollm2", "drain is no order for pool/smollm2; it is one for node/NAME or replica/NAME"),
-        ("cordon", "smollm2", "cordon is no order for pool/smollm2; it is one for node/NAME"),
+        ("drain", "smollm2", "drain is no order for pool/smollm2; it is one for node/NAME or gpu/UUID or replica/NAME"),
+        ("cordon", "smollm2", "cordon is no order for pool/smollm2; it is one for node/NAME or gpu/UUID"),
         ("quarantine", "smollm2", "quarantine is no order for pool/smollm2; it is one for replica/NAME"),
         ("quarantine", "nobody", "there is no replica, pool or node nobody"),
         ("restart", "replica/smollm2-9999", "there is no replica/smollm2-9999; there is smollm2-"),

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,12 @@ def stack() -> Iterator[Stack]:
     shutil.rmtree(folder)
 
 
+def page(port: int) -> str:
+    """What an exporter says."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        return str(answer.read(), "utf-8")
+
+
 def test_ctrl_c_stops_everything(stack: Stack) -> None:
     command = [
         *STOKER,
@@ -45,6 +52,7 @@ def test_ctrl_c_stops_everything(stack: Stack) -> None:
         question = [{"role": "user", "content": "Hello"}]
         assert client.chat.completions.create(model="smollm2", messages=question, max_tokens=4).choices
         client.close()
+        assert "node_load1" in page(stack.port("gpu"))
         first = stack.replicas()[0]["replica"]
         stack.launcher(first).send_signal(signal.SIGKILL)
         wait_for(lambda: first not in stack.ready() and len(stack.ready()) == 3, UP_S, "its successor")

@@ -24,6 +24,7 @@ class FakeEngine:
     answers: dict[str, tuple[int, Any]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     containers: list[dict[str, Any]] = field(default_factory=list)
+    bodies: dict[str, list[bytes]] = field(default_factory=dict)  # that came with each question
     api_version: str = "1.41"
 
     def answer(self, question: str) -> tuple[int, Any]:
@@ -48,16 +49,17 @@ def fake_engine(folder: Path) -> Iterator[FakeEngine]:
         protocol_version = "HTTP/1.1"
 
         def _say(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             question = f"{self.command} {_VERSION.sub('', self.path.partition('?')[0])}"
+            told.bodies.setdefault(question, []).append(body)
             told.asked.append(question)
             status, said = told.answer(question)
-            body = said if isinstance(said, bytes) else json.dumps(said).encode()
+            answer = said if isinstance(said, bytes) else json.dumps(said).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(answer)
 
         do_GET = do_POST = do_DELETE = _say
 

@@ -78,8 +78,9 @@ class FakeStore:
         with self.database.asked(self._term):
             if self.database.run != run:
                 self.database.run = run
-                pools = self.database.memory.pools.values()
-                self.database.memory = Memory({pool.pool: _numbered_on(pool) for pool in pools})
+                before = self.database.memory
+                pools = {pool.pool: _numbered_on(pool) for pool in before.pools.values()}
+                self.database.memory = Memory(pools, gpus=before.gpus)
                 self.database.orders = [
                     order for order in self.database.orders if not order.subject.startswith("replica/")
                 ]
@@ -255,6 +256,7 @@ def _lasting(memory: Memory) -> Memory:
     return Memory(
         {name: replace(pool, **_WATCHED) for name, pool in memory.pools.items()},
         {name: replace(known, holds=None, busy=None) for name, known in memory.replicas.items()},
+        {uuid: replace(known, hot_since=None, cool_since=None) for uuid, known in memory.gpus.items()},
     )
 
 

@@ -28,11 +28,13 @@ from controller.reconcile.queries import (
     GPU,
     GPU_FREE,
     GPU_FREE_AT,
+    GPU_TOLD_AT,
     IN_FLIGHT,
     IN_FLIGHT_AT,
     LAST_REQUEST,
     LAUNCHER,
     NUMBERS,
+    POOL_REQUESTS,
     REPLICA_ERRORS,
     REPLICA_REQUESTS,
     REPLICA_TOKENS,
@@ -95,6 +97,7 @@ class FakeRuntime:
             created_at=self.clock.now(),
             engine=Address("127.0.0.1", self._port),
             launcher=Address("127.0.0.1", self._port + 1),
+            gpu=spec.gpu,
         )
         self.replicas[spec.replica] = FakeReplica(container, self.clock.now(), self.cold_start_s)
         self.started.append(spec.replica)
@@ -253,13 +256,15 @@ class FakeMetrics:
         self.replica: dict[tuple[PoolName, ReplicaId, Signal], float | None] = {}
         self.requests: dict[tuple[PoolName, ReplicaId], float | None] = {}  # that it was sent in the errors' window
         self.tokens: dict[tuple[PoolName, ReplicaId], float | None] = {}  # per second
+        self.sent: dict[PoolName, float | None] = {}  # requests of a pool in that window
         self.last_request: dict[PoolName, datetime | None] = {}
         self.gpus: dict[tuple[NodeName, str], float] = {}  # free bytes by node and UUID
+        self.signs: dict[tuple[NodeName, str], dict[str, float]] = {}  # what else is told of a GPU; "xid" is that event
 
     def query(self, promql: str) -> tuple[Sample, ...]:
         if self.down:
             raise MetricsUnavailable("Prometheus gave no answer")
-        asked = set(re.findall(r"stoker:[\w:]+", promql))
+        asked = set(re.findall(r"stoker[:_][\w:]+|DCGM_\w+", promql))
         found = [*self._direct(), *self._ages(), *self._recorded()]
         now = self._clock.now()
         return tuple(
@@ -276,6 +281,12 @@ class FakeMetrics:
         for (node, uuid), free_bytes in self.gpus.items():
             yield {"signal": GPU_FREE, "node": node, "UUID": uuid}, free_bytes / 1024**2
             yield {"signal": GPU_FREE_AT, "node": node, "UUID": uuid}, measured
+        for (node, uuid), told in self.signs.items():
+            yield {"signal": GPU_TOLD_AT, "node": node, "UUID": uuid}, measured
+            for name, value in told.items():
+                named = {"xid": name.removeprefix("xid")} if name.startswith("xid") else {}
+                series = "stoker_gpu_xid_events_total" if named else name
+                yield {"__name__": series, "node": node, "UUID": uuid, "modelName": "NVIDIA H200", **named}, value
 
     def _ages(self) -> _Numbers:
         measured = self._clock.now().timestamp() - self.age_s
@@ -297,6 +308,10 @@ class FakeMetrics:
         if name == LAST_REQUEST:
             for pool, at in self.last_request.items():
                 yield {"pool": pool}, at.timestamp() if at else None
+        elif name == POOL_REQUESTS:
+            for pool in self._pools():
+                failing = self.pool.get((pool, Signal.ERRORS))
+                yield {"pool": pool}, self.sent.get(pool, _MANY_REQUESTS if failing else 0.0)
         elif name in (REPLICA_REQUESTS, REPLICA_TOKENS):
             for pool, replica in self._living():
                 told = self._requests if name == REPLICA_REQUESTS else self._tokens

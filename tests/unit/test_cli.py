@@ -17,7 +17,7 @@ from controller.installation import Layout
 from controller.stack import leftovers
 
 CONFIG = "pools:\n  - name: small\n    model: small\n    checkpoint: small.gguf\nports: {ports}\n"
-PORTS = ("gateway", "gateway_status", "controller", "prometheus", "edge", "edge_log")
+PORTS = ("gateway", "gateway_status", "controller", "prometheus", "alertmanager", "gpu", "edge", "edge_log")
 
 
 @pytest.fixture

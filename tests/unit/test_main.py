@@ -63,16 +63,23 @@ class Told:
     """A candidate, and whom it told what."""
 
     candidate: Candidate
+    telemetry: Telemetry
     sources: list[object] = field(default_factory=list)
     ends: int = 0
 
     def end(self) -> None:
         self.ends += 1
 
+    def role(self) -> tuple[float | None, float | None]:
+        """Whether it says that it leads, and that it knows who else does."""
+        sample = self.telemetry.registry.get_sample_value
+        return sample("stoker_controller_leader"), sample("stoker_controller_stands_by")
+
 
 @pytest.fixture
 def told(tmp_path: Path) -> Iterator[Told]:
-    made = Told(Candidate(Place(Layout(tmp_path), 1), Telemetry()))
+    telemetry = Telemetry()
+    made = Told(Candidate(Place(Layout(tmp_path), 1), telemetry), telemetry)
     made.candidate.on_lead, made.candidate.on_end = made.sources.append, made.end
     yield made
     made.candidate.close()
@@ -94,23 +101,29 @@ def test_where_nobody_leads_it_leads(world: World, told: Told) -> None:
 
 
 @pytest.mark.parametrize(
-    ("trouble", "words"),
+    ("trouble", "words", "role"),
     [
-        (LostLease("a:8000 leads"), "stands by; a:8000 leads"),
-        (LostLease("a:8000 leads and holds the lease for another 9.1 s"), "stands by; a:8000 leads"),
-        (DatabaseUnavailable("the database gives no answer"), "cannot tell who leads; the database gives no answer"),
+        (LostLease("a:8000 leads"), "stands by; a:8000 leads", (0, 1)),
+        (LostLease("a:8000 leads and holds the lease for another 9.1 s"), "stands by; a:8000 leads", (0, 1)),
+        (
+            DatabaseUnavailable("the database gives no answer"),
+            "cannot tell who leads; the database gives no answer",
+            (0, 0),
+        ),
     ],
 )
-def test_it_stands_by_until_it_can_lead(world: World, told: Told, trouble: Exception, words: str) -> None:
+def test_it_stands_by_until_it_can_lead(
+    world: World, told: Told, trouble: Exception, words: str, role: tuple[int, int]
+) -> None:
     world.trouble = trouble
     told.candidate.start()
     wait_for(lambda: told.candidate.who_leads() == words, 10, "it stands by")
-    assert (told.sources, world.did) == ([], [])
+    assert (told.sources, world.did, told.role()) == ([], [], role)
 
     world.trouble = None
     wait_for(leads(told), 10, "it leads")
 
-    assert world.did == ["claimed", "started"]
+    assert (world.did, told.role()) == (["claimed", "started"], (1, 0))
 
 
 def test_what_stands_by_ends_without_having_touched_anything(world: World, told: Told) -> None:

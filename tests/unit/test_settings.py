@@ -241,6 +241,30 @@ CASES = [
         POOL + "nodes:\n  - {name: a, docker: 'unix:///a'}\n  - {name: b, docker: 'unix:///a'}\n",
         ("c.yaml:1:", "two nodes have the docker 'unix:///a'"),
     ),
+    *(
+        Bad(
+            f"{exporter} for an exporter",
+            POOL + f"nodes:\n  - {{name: a, docker: 'unix:///a', gpu_exporter: '{exporter}'}}\n",
+            ("c.yaml:6:", f"'{exporter}' is no address of an exporter", "HOST:PORT, such as 10.0.0.2:9400"),
+        )
+        for exporter in (
+            "gpu-2",
+            "http://gpu-2:9400",
+            "gpu-2:0",
+            "gpu-2:65536",
+            "[fe80:9400",
+            "[::g]:9400",
+            "a b:1",
+            "-a:1",
+        )
+    ),
+    Bad(
+        "one exporter for two nodes",
+        POOL + "nodes:\n"
+        "  - {name: a, docker: 'unix:///a', gpu_exporter: 'gpu-2:9400'}\n"
+        "  - {name: b, docker: 'unix:///b', gpu_exporter: 'gpu-2:9400'}\n",
+        ("c.yaml:1:", "two nodes have the gpu_exporter 'gpu-2:9400'"),
+    ),
     Bad(
         "a node's grace within one tick",
         POOL + "controller: {tick_interval: 15s}\n",
@@ -367,6 +391,13 @@ def test_the_second_policy_differs_only_where_it_says_so() -> None:
     assert policy.shadow == replace(policy.scaling, latency=latency, surge=6)
 
 
+def test_how_long_a_gpu_may_be_too_hot() -> None:
+    (policy,) = parse(POOL + "    health: {gpu: {thermal_for: 90s}}\n", "c.yaml").policies()
+    assert policy.health.thermal_for == timedelta(seconds=90)
+    (policy,) = parse(POOL, "c.yaml").policies()
+    assert policy.health.thermal_for == timedelta(minutes=5)
+
+
 def test_a_pool_without_a_gpu_goes_by_its_share_of_the_cpu() -> None:
     (policy,) = parse(POOL, "c.yaml").policies()
 
@@ -449,6 +480,15 @@ def test_nodes_and_where_their_replicas_are_reached() -> None:
     assert [(node.name, node.reach) for node in nodes] == reached
     assert nodes[1].tls is not None
     assert nodes[1].tls.key == "/t/key.pem"
+
+
+@pytest.mark.parametrize("exporter", ["gpu-2:9400", "10.0.0.2:1", "[fd00::2]:65535", "gpu.example.org:9400"])
+def test_a_node_names_its_gpu_exporter(exporter: str) -> None:
+    (node,) = parse(
+        POOL + f"nodes:\n  - {{name: a, docker: 'unix:///a', gpu_exporter: '{exporter}'}}\n", "c.yaml"
+    ).nodes
+
+    assert node.gpu_exporter == exporter
 
 
 def test_without_nodes_there_are_none() -> None:

@@ -76,6 +76,18 @@ def test_a_leader_knows_its_specs_and_begins_with_no_tick(place: Place) -> None:
     store.close()
 
 
+def test_its_metrics_name_the_models_of_the_pools_that_there_are(place: Place) -> None:
+    telemetry = Telemetry()
+    telemetry.name_models([("gone", "gone")])
+    lead(place, claim(place), telemetry).close()
+
+    (told,) = [metric for metric in telemetry.registry.collect() if metric.name == "stoker_pool_info"]
+    settings, _ = place.read()
+    assert [sample.labels for sample in told.samples] == [
+        {"pool": pool.name, "model": pool.model} for pool in settings.pools
+    ]
+
+
 def test_it_goes_by_the_files_as_they_are_when_it_begins_to_lead(place: Place) -> None:
     """`stoker apply` may have changed them while it stood by."""
     taken = claim(place)
@@ -115,7 +127,7 @@ def test_what_stands_by_tells_of_the_configuration_and_of_nothing_else(place: Pl
     assert (sources.store.decisions(limit=9), sources.store.events(limit=9), sources.store.orders()) == ((), (), ())
     with pytest.raises(LostLease, match="stands by"):
         sources.store.drop_orders(())
-    assert files(place) == {"stoker.yaml", "installation.json", "api.token"}
+    assert files(place) == {"stoker.yaml", "installation.json", "api.token", "alerts.token"}
 
 
 def test_a_database_that_gives_no_answer_is_waited_for(place: Place, tmp_path: Path) -> None:
@@ -169,3 +181,12 @@ def test_two_controllers_of_one_machine_have_two_names(place: Place) -> None:
     assert place.name != Place(place.layout, 8010).name
     assert str(place.layout.root) in place.name
     assert os.uname().nodename in place.name
+
+
+def test_what_stands_by_says_that_it_does_not_lead(place: Place) -> None:
+    telemetry = Telemetry()
+    telemetry.take_role(stands_by=True)
+    page = standing_by(place, telemetry, lambda: "stands by; another leads").metrics().decode()
+
+    assert "stoker_controller_leader 0.0" in page.splitlines()
+    assert "stoker_controller_stands_by 1.0" in page.splitlines()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from controller.adapters.certificate import end_of
 from controller.adapters.nginx.revertible import Pin, PinFile, stamp_of
 from controller.adapters.telemetry import Telemetry
 from controller.core.access import ENTROPY_BYTES, Grant, issue
@@ -19,6 +20,7 @@ from controller.settings.front import front_of
 from controller.stack.gateway_files import revert_file
 from controller.wiring import Leader, Place, claim, lead, standing_by
 from tests.fakes.clock import START
+from tests.unit.adapters.test_certificate import make
 from tests.unit.wiring_place import place_in
 
 
@@ -100,3 +102,34 @@ def test_there_is_a_token_for_gateways_once_somebody_leads(place: Place) -> None
     assert file.read_text().strip() == leader.sources.gateway_token != leader.sources.token
     assert file.stat().st_mode & 0o777 == 0o600
     leader.close()
+
+
+def test_a_leader_tells_when_the_certificate_of_nginx_ends(place: Place, tmp_path: Path) -> None:
+    pem = make(tmp_path, "nginx", "-days", "30")
+    tls = f"tls: {{certificate: {tmp_path}/nginx.pem, key: {tmp_path}/nginx.key}}"
+    text = place.layout.config.read_text()
+    place.layout.config.write_text(text.replace("max_keys: 2000", f"max_keys: 2000, {tls}"))
+    telemetry = Telemetry()
+    leader = lead(place, claim(place), telemetry)
+    leader.ticker.run()
+    leader.close()
+
+    told = telemetry.registry.get_sample_value("stoker_gateway_certificate_expiry_timestamp_seconds")
+    assert told == end_of(pem).timestamp()
+
+
+def test_prometheus_is_told_of_the_gpu_exporter_of_this_machine(place: Place) -> None:
+    lead(place, claim(place), Telemetry()).close()
+
+    told = json.loads((place.layout.targets / "gpu.json").read_text())
+    assert [group["labels"] for group in told] == [{"node": "local"}]
+    assert told[0]["targets"][0].startswith("127.0.0.1:")
+
+
+def test_prometheus_is_told_of_a_leader_at_another_port(place: Place) -> None:
+    lead(Place(place.layout, 8010), claim(Place(place.layout, 8010)), Telemetry()).close()
+    file = place.layout.targets / "controller.json"
+    assert json.loads(file.read_text()) == [{"targets": ["127.0.0.1:8010"], "labels": {}}]
+
+    lead(place, claim(place), Telemetry()).close()
+    assert json.loads(file.read_text()) == []

@@ -7,18 +7,21 @@ from collections.abc import Collection, Mapping
 from sqlmodel import Session, col, delete, select
 
 from controller.adapters.database.rows import (
+    gpu_row,
     iso,
+    lasting_of_gpu,
     lasting_of_pool,
     lasting_of_replica,
     pool_row,
+    read_gpu,
     read_pool,
     read_replica,
     replica_row,
 )
-from controller.adapters.database.tables import LeadRow, OrderRow, PoolRow, ReplicaRow
+from controller.adapters.database.tables import GpuRow, LeadRow, OrderRow, PoolRow, ReplicaRow
 from controller.core.decision import Memory
 from controller.core.errors import LostLease
-from controller.core.model import Order, PoolMemory, PoolName, ReplicaId, ReplicaMemory, Term
+from controller.core.model import GpuMemory, Order, PoolMemory, PoolName, ReplicaId, ReplicaMemory, Term
 
 
 def fence(session: Session, term: Term | None, *, lock: bool = True) -> None:
@@ -48,13 +51,15 @@ def read_memory(session: Session) -> Memory:
     return Memory(
         {PoolName(row.pool): read_pool(row) for row in session.exec(select(PoolRow))},
         {ReplicaId(row.replica): read_replica(row) for row in session.exec(select(ReplicaRow))},
+        {row.uuid: read_gpu(row) for row in session.exec(select(GpuRow))},
     )
 
 
 def differs(before: Memory, after: Memory) -> bool:
     """Whether there is anything to write."""
     pools, replicas = changed_pools(before, after), changed_replicas(before, after)
-    return bool(pools or replicas or before.pools.keys() - after.pools or before.replicas.keys() - after.replicas)
+    gone = (before.pools.keys() - after.pools, before.replicas.keys() - after.replicas, before.gpus.keys() - after.gpus)
+    return bool(pools or replicas or changed_gpus(before, after) or any(gone))
 
 
 def write_memory(session: Session, before: Memory, after: Memory) -> None:
@@ -65,6 +70,10 @@ def write_memory(session: Session, before: Memory, after: Memory) -> None:
     if names:
         session.exec(delete(ReplicaRow).where(col(ReplicaRow.replica).in_(names)))
         session.add_all([replica_row(known) for known in replicas.values()])
+    gpus = changed_gpus(before, after)
+    if uuids := [*gpus, *(before.gpus.keys() - after.gpus)]:
+        session.exec(delete(GpuRow).where(col(GpuRow.uuid).in_(uuids)))
+        session.add_all([gpu_row(known) for known in gpus.values()])
 
 
 def _replace_pools(session: Session, pools: Mapping[PoolName, PoolMemory], gone: Collection[PoolName] = ()) -> None:
@@ -92,8 +101,17 @@ def changed_replicas(before: Memory, after: Memory) -> Mapping[ReplicaId, Replic
     }
 
 
+def changed_gpus(before: Memory, after: Memory) -> Mapping[str, GpuMemory]:
+    """Those whose rows are others."""
+    return {
+        uuid: known
+        for uuid, known in after.gpus.items()
+        if (old := before.gpus.get(uuid)) != known and (old is None or lasting_of_gpu(old) != lasting_of_gpu(known))
+    }
+
+
 def forget(session: Session) -> None:
-    """All but what is true whoever serves: the numbers given out, and what was learned of cold starts."""
+    """All but what is true whoever serves: the numbers given out, what was learned of cold starts, and of GPUs."""
     kept = {
         name: PoolMemory(name, 0, pool.next_ordinal, cold_start_s=pool.cold_start_s, cold_starts=pool.cold_starts)
         for name, pool in read_memory(session).pools.items()

@@ -16,6 +16,7 @@ from controller.adapters.database.tables import (
     DecisionRow,
     EvaluationRow,
     EventRow,
+    GpuRow,
     LastWordsRow,
     OrderRow,
     PoolRow,
@@ -34,17 +35,31 @@ from controller.core.decision import (
 )
 from controller.core.evaluation import Evaluation
 from controller.core.event import Event
-from controller.core.model import NodeName, Order, OrderKind, PoolMemory, PoolName, ReplicaId, ReplicaMemory, Term
+from controller.core.model import (
+    GpuMemory,
+    NodeName,
+    Order,
+    OrderKind,
+    PoolMemory,
+    PoolName,
+    ReplicaId,
+    ReplicaMemory,
+    Term,
+)
 from controller.ports import LastWords, Recorded, RecordedEvaluation
 
-_POOL, _REPLICA = TypeAdapter(PoolMemory), TypeAdapter(ReplicaMemory)
-# `PoolMemory` and `ReplicaMemory` say where what is only watched begins: it becomes no row.
-_POOL_NAMES, _REPLICA_NAMES = ([field.name for field in fields(kind)] for kind in (PoolMemory, ReplicaMemory))
+_POOL, _REPLICA, _GPU = TypeAdapter(PoolMemory), TypeAdapter(ReplicaMemory), TypeAdapter(GpuMemory)
+# `PoolMemory`, `ReplicaMemory` and `GpuMemory` say where what is only watched begins: it becomes no row.
+_POOL_NAMES, _REPLICA_NAMES, _GPU_NAMES = (
+    [field.name for field in fields(kind)] for kind in (PoolMemory, ReplicaMemory, GpuMemory)
+)
 _POOL_LASTS = _POOL_NAMES[: _POOL_NAMES.index("history_since")]
 _REPLICA_LASTS = _REPLICA_NAMES[: _REPLICA_NAMES.index("holds")]
+_GPU_LASTS = _GPU_NAMES[: _GPU_NAMES.index("hot_since")]
 # What of a pool and of a replica is worth a write. A new controller watches the rest anew, on purpose.
 lasting_of_pool: Callable[[PoolMemory], tuple[object, ...]] = attrgetter(*_POOL_LASTS)
 lasting_of_replica: Callable[[ReplicaMemory], tuple[object, ...]] = attrgetter(*_REPLICA_LASTS)
+lasting_of_gpu: Callable[[GpuMemory], tuple[object, ...]] = attrgetter(*_GPU_LASTS)
 
 
 def iso(at: datetime) -> str:
@@ -74,6 +89,17 @@ def read_replica(row: ReplicaRow) -> ReplicaMemory:
     return _REPLICA.validate_json(row.body)
 
 
+def gpu_row(known: GpuMemory) -> GpuRow:
+    """A GPU as a row."""
+    body = _GPU.dump_json(known, include=set(_GPU_LASTS), exclude_defaults=True).decode()
+    return GpuRow(uuid=known.uuid, body=body)
+
+
+def read_gpu(row: GpuRow) -> GpuMemory:
+    """A row as a GPU."""
+    return _GPU.validate_json(row.body)
+
+
 def decision_row(decision: Decision, tick: int, term: Term, at: datetime) -> DecisionRow:
     """A decision as a row, its outcome still open."""
     reasons = [
@@ -89,6 +115,7 @@ def decision_row(decision: Decision, tick: int, term: Term, at: datetime) -> Dec
         pool=decision.pool,
         replica=None if isinstance(decision, ScalePool) else decision.replica,
         node=placed.node if placed else None,
+        gpu=decision.gpu or None if isinstance(decision, StartReplica) else None,
         spec_hash=decision.spec_hash if isinstance(decision, StartReplica) else None,
         current=scale.current if scale else None,
         desired=scale.desired if scale else None,
@@ -110,7 +137,7 @@ def _read_decision(row: DecisionRow) -> Decision:
         case ScalePool.kind:
             return ScalePool(pool, row.current or 0, row.desired or 0, reasons)
         case StartReplica.kind:
-            return StartReplica(pool, replica, reasons, node, row.spec_hash or "")
+            return StartReplica(pool, replica, reasons, node, row.spec_hash or "", row.gpu or "")
         case TerminateReplica.kind:
             return TerminateReplica(pool, replica, reasons, node)
         case RemoveReplica.kind:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Index, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy import Connection, Index, Text, TypeDecorator, UniqueConstraint, inspect, text
 from sqlmodel import Field, SQLModel
 
-SCHEMA = 4  # grows with every change of the tables
+SCHEMA = 5  # grows with every change of the tables
 # What a version has more than the one before it, where that is all that changed: it is added in place.
-ADDED = {4: ("api_keys", "api_keys_version", "api_key_usage", "api_key_counters")}
+ADDED = {4: ("api_keys", "api_keys_version", "api_key_usage", "api_key_counters"), 5: ("alarms", "gpus")}
+# Columns that came with those, each of which may be empty.
+_NEW_COLUMNS = (("decisions", "gpu"),)
 
 
 def missing_since(version: int) -> tuple[str, ...] | None:
@@ -22,9 +24,12 @@ def missing_since(version: int) -> tuple[str, ...] | None:
 
 
 def add_tables(connection: Connection, names: Sequence[str]) -> None:
-    """Make these beside the others, which are then all of this version."""
+    """Make these beside the others, and give those the columns that they lack: then all are of this version."""
     tables = SQLModel.metadata.tables
     SQLModel.metadata.create_all(connection, [tables[name] for name in names], checkfirst=False)
+    for table, column in _NEW_COLUMNS:
+        if column not in [known["name"] for known in inspect(connection).get_columns(table)]:
+            connection.execute(text(f"ALTER TABLE {table} ADD COLUMN {column} VARCHAR"))
     connection.execute(tables[str(LeadRow.__tablename__)].update().values(version=SCHEMA))
 
 
@@ -67,6 +72,14 @@ class ReplicaRow(SQLModel, table=True):
     __tablename__ = "replicas"
     replica: str = Field(primary_key=True)
     body: str
+
+
+class GpuRow(SQLModel, table=True):
+    """What is remembered of a GPU, likewise."""
+
+    __tablename__ = "gpus"
+    uuid: str = Field(primary_key=True)
+    body: str = Field(sa_type=Words)
 
 
 class OrderRow(SQLModel, table=True):
@@ -116,6 +129,7 @@ class DecisionRow(SQLModel, table=True):
     pool: str = Field(index=True)
     replica: str | None
     node: str | None
+    gpu: str | None = None
     spec_hash: str | None
     current: int | None
     desired: int | None
@@ -196,3 +210,11 @@ class ApiKeyCounterRow(SQLModel, table=True):
     key: str = Field(primary_key=True)
     counter: float
     at: str
+
+
+class AlarmRow(SQLModel, table=True):
+    """An alarm that somebody is to be told of, or was, as JSON. `key`: its name and its labels."""
+
+    __tablename__ = "alarms"
+    key: str = Field(primary_key=True)
+    body: str = Field(sa_type=Words)

@@ -11,7 +11,7 @@ from typing import Any
 from controller.core.model import Address, Container, ContainerState, NodeName, PoolName, ReplicaId
 
 INSTANCE, POOL, REPLICA, SPEC_HASH = "stoker.instance", "stoker.pool", "stoker.replica", "stoker.spec_hash"
-ENGINE_PORT, LAUNCHER_PORT = "stoker.engine_port", "stoker.launcher_port"
+ENGINE_PORT, LAUNCHER_PORT, GPU = "stoker.engine_port", "stoker.launcher_port", "stoker.gpu"
 _EXITED = re.compile(r"Exited \((\d+)\)")
 
 
@@ -42,6 +42,7 @@ def read_container(item: Mapping[str, Any], node: NodeName, host: str | None, ou
         exit_code=int(exited[1]) if exited else None,
         detail=status,
         out_of_memory=out_of_memory,
+        gpu=labels.get(GPU, ""),
     )
 
 

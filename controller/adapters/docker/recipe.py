@@ -19,7 +19,7 @@ def recipe(spec: ReplicaSpec, labels: Mapping[str, str], host: str | None) -> di
     folder = str(PurePosixPath(spec.checkpoint).parent)
     engine, launcher = listing.inner_ports(spec.replica)
     published = () if host is None else (engine, launcher)
-    host_config = {
+    host_config: dict[str, Any] = {
         "NetworkMode": "default",
         "Binds": [f"{folder}:{folder}:ro"],
         "PortBindings": {f"{port}/tcp": [{"HostIp": host, "HostPort": ""}] for port in published},
@@ -36,6 +36,10 @@ def recipe(spec: ReplicaSpec, labels: Mapping[str, str], host: str | None) -> di
         listing.ENGINE_PORT: str(engine),
         listing.LAUNCHER_PORT: str(launcher),
     }
+    if spec.gpu:
+        # By its UUID: the engine gives a GPU to as many as ask, and one of a count is always the first one.
+        host_config["DeviceRequests"] = [_request(spec.gpu)]
+        known[listing.GPU] = spec.gpu
     listen = {"STOKER_ENGINE_PORT": str(engine), "STOKER_LAUNCHER_PORT": str(launcher)}
     return {
         "image": spec.image,
@@ -44,3 +48,7 @@ def recipe(spec: ReplicaSpec, labels: Mapping[str, str], host: str | None) -> di
         "ports": list(published),
         "host_config": host_config,
     }
+
+
+def _request(gpu: str) -> dict[str, Any]:
+    return {"Driver": "", "Count": 0, "DeviceIDs": [gpu], "Capabilities": [["gpu"]], "Options": {}}

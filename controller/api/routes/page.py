@@ -1,4 +1,4 @@
-"""The plain page at /: pools, replicas and the last decisions. It fetches itself anew, without a script of others."""
+"""The plain page at /: alerts, pools, replicas, the last decisions. It fetches itself anew, with no others' script."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from controller.api import views
-from controller.api.deps import SourcesDep
+from controller.api.alert_schemas import AlertOut
+from controller.api.alert_views import SEARCHED, Ledger, alerts_of
+from controller.api.deps import Sources, SourcesDep
 
 router = APIRouter(include_in_schema=False)
-_DECISIONS_SHOWN = 25
+_DECISIONS_SHOWN, _ALERTS_SHOWN = 25, 25
 
 
 def _clock(at: Any) -> str:
@@ -34,6 +36,7 @@ def page(sources: SourcesDep) -> HTMLResponse:
         tick=seen.snapshot.tick if seen else 0,
         unknown=seen.snapshot.unknown if seen else (),
         healthy=sources.healthy(),
+        alerts=_firing(sources),
         pools=views.pools_of(seen, sources.policies),
         replicas=views.replicas_of(seen),
         decisions=decisions,
@@ -43,3 +46,11 @@ def page(sources: SourcesDep) -> HTMLResponse:
         "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
     )
     return HTMLResponse(html, headers={"Content-Security-Policy": policy, "Cache-Control": "no-store"})
+
+
+def _firing(sources: Sources) -> list[AlertOut]:
+    """The newest that fire; the ledger is only searched where there are some, as the page is asked for all the time."""
+    found = [known for known in sources.known_alerts() if known.alert.firing][:_ALERTS_SHOWN]
+    if not found:
+        return []
+    return alerts_of(found, Ledger(sources.store.decisions(limit=SEARCHED), sources.store.events(limit=SEARCHED)))

@@ -10,6 +10,7 @@ from pydantic import AwareDatetime
 from controller.api import views
 from controller.api.deps import SourcesDep
 from controller.api.evaluations import evaluation_of, recorded
+from controller.api.gpus import GpuOut, gpus_of
 from controller.api.schemas import (
     DecisionOut,
     EvaluationOut,
@@ -45,6 +46,12 @@ def replicas(sources: SourcesDep) -> list[ReplicaOut]:
 def nodes(sources: SourcesDep) -> list[NodeOut]:
     """Every node."""
     return views.nodes_of(sources.latest(), sources.nodes)
+
+
+@router.get("/gpus")
+def gpus(sources: SourcesDep) -> list[GpuOut]:
+    """Every GPU that is told of or remembered."""
+    return gpus_of(sources.latest())
 
 
 @router.get("/decisions")

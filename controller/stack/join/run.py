@@ -164,18 +164,17 @@ def _metrics(options: JoinOptions) -> str | None:
 
 
 def _ports(options: JoinOptions) -> PortSettings:
-    """Those that were given; the two of a controller are any others, as nothing here listens on them."""
-    given = (options.port, options.status_port, options.edge_port, options.log_port)
-    unused = [port for port in range(1, len(given) + 3) if port not in given]
+    """Those that were given; all the others are any, as nothing here listens on them."""
+    given = {
+        "gateway": options.port,
+        "gateway_status": options.status_port,
+        "edge": options.edge_port,
+        "edge_log": options.log_port,
+    }
+    others = [name for name in PortSettings.model_fields if name not in given]
+    unused = [port for port in range(1, len(given) + len(others) + 1) if port not in given.values()]
     try:
-        return PortSettings(
-            gateway=options.port,
-            gateway_status=options.status_port,
-            edge=options.edge_port,
-            edge_log=options.log_port,
-            controller=unused[0],
-            prometheus=unused[1],
-        )
+        return PortSettings(**given, **dict(zip(others, unused, strict=False)))
     except ValueError as error:
         raise Trouble("two of the ports are the same; give each its own") from error
 

@@ -187,9 +187,11 @@ def test_the_openapi_page_describes_every_route(client: TestClient) -> None:
         "gateways/{name}",
     )
     names = ("last-words", "nodes", "orders", "pools", "pools/{pool}/decisions", "receipts", "replicas")
-    assert sorted(paths) == [f"/api/v1/{name}" for name in ("decisions", "events", *gateway, *keys, *names)]
+    assert sorted(paths) == [
+        f"/api/v1/{name}" for name in ("alerts", "decisions", "events", *gateway, "gpus", *keys, *names)
+    ]
     changing = {path for path, methods in paths.items() if set(methods) != {"get"}}
-    assert changing == {f"/api/v1/{name}" for name in ("orders", "gateway/revert", "gateways/{name}", *keys)}
+    assert changing == {f"/api/v1/{name}" for name in ("alerts", "orders", "gateway/revert", "gateways/{name}", *keys)}
 
 
 def ask(client: TestClient, kind: str, subject: str, token: str = "secret") -> Response:
@@ -233,9 +235,9 @@ def test_release_withdraws_what_holds_of_a_replica_or_a_node_and_is_an_order_for
         ("drain", "replica/llama-9", 404, "there is no replica/llama-9; there is llama-1, llama-2, llama-3"),
         ("restart", "pool/other", 404, "there is no pool/other; there is llama"),
         ("cordon", "node/other", 404, "there is no node/other; there is local"),
-        ("cordon", "pool/llama", 422, "cordon is no order for pool/llama; it is one for node/NAME"),
+        ("cordon", "pool/llama", 422, "cordon is no order for pool/llama; it is one for node/NAME or gpu/UUID"),
         ("restart", "node/local", 422, "restart is no order for node/local; it is one for replica/NAME or pool/NAME"),
-        ("restart", "llama-1", 422, "'llama-1' is no subject; write node/NAME, replica/NAME or pool/NAME"),
+        ("restart", "llama-1", 422, "'llama-1' is no subject; write node/NAME, gpu/UUID, replica/NAME or pool/NAME"),
         (
             "release",
             "replica/llama-1",

@@ -14,6 +14,7 @@ from controller.core.model import (
     Container,
     ContainerState,
     Gpu,
+    GpuReport,
     LauncherPhase,
     Node,
     NodeName,
@@ -181,7 +182,15 @@ def order(kind: OrderKind, subject: str, at: datetime = START, why: str = "") ->
     return Order(kind, subject, at, why)
 
 
-def gpu(number: int, free_gib: float | None, now: datetime = START) -> Gpu:
+def gpu(number: int, free_gib: float | None, now: datetime = START, node: str = "local", **more: object) -> Gpu:
     """A GPU with so much free memory; None: nobody knows."""
     free = UNKNOWN if free_gib is None else reading(free_gib * 1024**3, now=now)
-    return Gpu(NodeName("local"), f"GPU-{number}", free)
+    return Gpu(NodeName(node), f"GPU-{number}", free, **more)  # type: ignore[arg-type]
+
+
+def report(number: int, now: datetime = START, node: str = "local", **more: object) -> GpuReport:
+    """What the exporter of such a GPU said a second ago: all is well, unless said."""
+    well: dict[str, object] = {"double_bit": 0, "remap_failed": False, "remap_pending": False}
+    told = well | {"lost": False, "throttled": False} | more
+    at = now - timedelta(seconds=1)
+    return GpuReport(NodeName(node), f"GPU-{number}", at, **told)  # type: ignore[arg-type]

@@ -197,7 +197,7 @@ TEXTS = {
     "a request in the future is one of now": "the last request came 0 s ago, to zero after 600 s",
     "the first request brings one back": "a request came; until one is ready the gateway answers 503 with Retry-After",
     "the floor of the hour": "the floor is 5 at this hour",
-    "no GPU has room": "cannot scale: no GPU with 18 GiB free",
+    "no GPU has room": "cannot scale: no GPU with 18 GiB free (GPU-0 of local has 17.9 GiB)",
     "a GPU has room for one": "18 GiB of a GPU are free for 1 more",
     "idle never goes below the floor": "the floor is 3",
     "a spike beyond the ceiling": "the ceiling is 8",

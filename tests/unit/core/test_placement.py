@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from controller.core.model import Node, NodeName, PoolName, ReplicaMemory, ReplicaState
-from controller.core.placement import Places, choose_nodes, choose_victim, nowhere, taken, why_not
+from controller.core.placement import Places, Spot, choose_nodes, choose_victim, nowhere, taken, why_not
 from controller.core.reason import ReasonCode
 from tests.fakes.clock import START
 from tests.unit.core.build import POOL, memory, node, probe, replica
@@ -116,7 +116,7 @@ def test_choose_victim(
 
 
 def test_what_starts_for_one_pool_is_there_for_the_next() -> None:
-    places = taken(Places.of((A, B), []), POOL, (A.name, A.name))
+    places = taken(Places.of((A, B), []), POOL, (Spot(A.name), Spot(A.name)))
 
     assert choose_nodes(places, PoolName("other"), 2) == (B.name, A.name)
     assert choose_nodes(places, POOL, 1) == (B.name,)

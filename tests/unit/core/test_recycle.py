@@ -148,7 +148,9 @@ def test_the_reasons_name_the_numbers() -> None:
     assert moving[1].text == "llama-1 is not recycled while others start or drain"
     assert moving[1].numbers == {"moving": 1}
     assert draining[1].numbers == {"moving": 1}
-    assert full[1].text == "llama-1 is not recycled: cannot scale: no GPU with 18 GiB free"
+    assert full[1].text == (
+        "llama-1 is not recycled: cannot scale: no GPU with 18 GiB free (GPU-0 of local has 17 GiB)"
+    )
 
 
 def test_the_thresholds_are_those_of_the_policy() -> None:

@@ -203,7 +203,8 @@ def test_a_line_with_a_few_bytes_changed_is_a_line_or_a_malformed_one(at: int, d
 
 def test_in_flight() -> None:
     assert in_flight(b'{"pools":{"smollm2":3,"no name":1}}') == InFlight({"smollm2": 3}, None)
-    assert in_flight(b'{"pools":{},"plans":{"gold":2,"No plan":1},"waiting":{}}') == InFlight({}, {"gold": 2})
+    told = in_flight(b'{"pools":{},"plans":{"gold":2,"No plan":1},"waiting":{"smollm2":1}}')
+    assert told == InFlight({}, {"gold": 2}, {"smollm2": 1})
 
 
 NO_ANSWERS = [

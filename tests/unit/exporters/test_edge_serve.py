@@ -16,6 +16,7 @@ from tests.unit.exporters.texts import access
 from tests.waiting import wait_for
 
 POOLS, PLANS = "stoker_edge_requests_in_flight", "stoker_edge_plan_requests_in_flight"
+WAITING = "stoker_edge_requests_waiting"
 
 
 class Gateway(HTTPServer):
@@ -63,7 +64,13 @@ def test_a_gateway_without_keys_tells_of_pools_only(gateway: Gateway, ports: tup
     gateway.text = b'{"pools":{"smollm2":3}}'
 
     assert scraped(ports[0], POOLS) == [f'{POOLS}{{pool="smollm2"}} 3.0']
-    assert scraped(ports[0], PLANS) == []
+    assert scraped(ports[0], PLANS) == scraped(ports[0], WAITING) == []
+
+
+def test_what_waits_is_told_of_each_pool(gateway: Gateway, ports: tuple[int, int]) -> None:
+    gateway.text = b'{"pools":{"big":0,"smollm2":3},"waiting":{"big":0,"smollm2":2}}'
+
+    assert scraped(ports[0], WAITING) == [f'{WAITING}{{pool="big"}} 0.0', f'{WAITING}{{pool="smollm2"}} 2.0']
 
 
 def test_a_plan_that_was_heard_of_has_none_in_flight_where_the_gateway_leaves_it_out(

@@ -28,7 +28,7 @@ from controller.stack.trouble import Trouble
 from tests.unit.stack.engines import INSTANCE, serving
 
 FILE = "pools:\n  - {{name: small, model: small, checkpoint: small.gguf}}\nports: {ports}\n"
-PORTS = ("gateway", "gateway_status", "controller", "prometheus", "edge", "edge_log")
+PORTS = ("gateway", "gateway_status", "controller", "prometheus", "alertmanager", "gpu", "edge", "edge_log")
 WAIT = "import signal; print('here', flush=True); signal.pause()"
 # Ready unless the copy of the configuration in its folder says otherwise.
 STAND_IN = """

@@ -84,6 +84,15 @@ def test_nodes_come_go_and_move() -> None:
     assert found.nodes == ("node b: address: none -> 10.0.0.2", "node c: new", "node a: gone")
 
 
+def test_a_node_whose_exporter_is_named_is_another_node() -> None:
+    node = NodeParts(name="a", docker_host="unix:///a")
+    told = node.model_copy(update={"gpu_exporter": "10.0.0.2:9400"})
+
+    assert compare(in_force(nodes=(node,)), in_force(nodes=(told,))).nodes == (
+        "node a: gpu_exporter: none -> 10.0.0.2:9400",
+    )
+
+
 def test_what_is_the_controllers_alone_is_taken_in() -> None:
     text = FILE + "controller: {tick_interval: 1s, node_grace: 20s, lease_ttl: 20s}\n"
 
@@ -126,7 +135,7 @@ def test_what_nginx_takes_in_while_it_runs_is_told_and_let_pass() -> None:
 
 def test_every_key_of_the_file_is_compared() -> None:
     """A section that is added later must not be overlooked."""
-    assert set(Settings.model_fields) == {"pools", "nodes", "plans", "ports", "gateway", "controller"}
+    assert set(Settings.model_fields) == {"pools", "nodes", "plans", "ports", "gateway", "controller", "alerting"}
 
 
 def test_the_shipped_configuration_is_compared_with_itself() -> None:

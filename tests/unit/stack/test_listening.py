@@ -23,7 +23,7 @@ def free_ports(count: int) -> list[int]:
 
 @pytest.fixture
 def settings() -> Settings:
-    names = ("gateway", "gateway_status", "controller", "prometheus", "edge", "edge_log")
+    names = ("gateway", "gateway_status", "controller", "prometheus", "alertmanager", "gpu", "edge", "edge_log")
     ports = PortSettings(**dict(zip(names, free_ports(len(names)), strict=True)))
     return Settings(pools=(PoolSettings(name="small", model="small", checkpoint="x"),), ports=ports)
 

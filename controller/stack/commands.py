@@ -1,0 +1,55 @@
+"""Commands of `stoker` that have a file, or a group, of their own. Light: what one needs is imported when it runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from controller.stack.exporter_command import app as exporter
+from controller.stack.gateway_command import app as gateway
+from controller.stack.keys import app as keys
+from controller.stack.order_command import add_orders
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Make them commands of `app`."""
+    app.add_typer(keys, name="keys")
+    app.add_typer(gateway, name="gateway")
+    app.add_typer(exporter, name="exporter")
+    add_orders(app)
+    app.command()(grafana)
+    app.command()(alerts)
+
+
+def grafana(
+    output: Annotated[Path, typer.Option(help="The folder that the files go to.")],
+    host: Annotated[
+        str | None, typer.Option(help="Where Grafana reaches this machine; without it, Grafana runs on this machine.")
+    ] = None,
+    state_dir: Annotated[
+        Path, typer.Option(envvar="STOKER_STATE_DIR", help="Where everything that this installation writes is kept.")
+    ] = Path(".stoker"),
+) -> None:
+    """Write boards and provisioning for a Grafana, with the addresses of this installation."""
+    from controller.stack.grafana import advice, write
+
+    typer.echo(advice(write(output, host, state_dir)))
+
+
+def alerts(
+    state_dir: Annotated[
+        Path, typer.Option(envvar="STOKER_STATE_DIR", help="Where everything that this installation writes is kept.")
+    ] = Path(".stoker"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the alerts that fire or ended within the last hour, and what the controller did about each."""
+    from controller.stack.alerts import look
+
+    found = look(state_dir)
+    if as_json:
+        typer.echo(json.dumps(found.as_json(), indent=2))
+    else:
+        found.print()
