@@ -30,7 +30,7 @@ def decide_recycle(
     worst = _slow(mine)
     told: tuple[Reason, ...] = ()
     if worst is None and any("/" in name for name in context.memory.over_since):
-        over = long_enough(context.memory.over_since, durations_of(context.moment), context.now)
+        over = long_enough(context.memory.over_since, durations_of(context.moment.policy), context.now)
         worst = _fullest(context, over)
         if worst is None:
             worst, told = _failing(context, over)

@@ -131,7 +131,7 @@ def _watch(view: PoolView, policy: ScalingPolicy, now: datetime) -> Context:
     """What is crossed and for how long, then the votes. A new controller begins in a panic (as Knative's does)."""
     moment = Moment(view, policy, now)
     since = thresholds.watch(view.memory.over_since, thresholds.crossed_by(moment), now)
-    moment = Moment(view, policy, now, thresholds.long_enough(since, thresholds.durations_of(moment), now))
+    moment = Moment(view, policy, now, thresholds.long_enough(since, thresholds.durations_of(policy), now))
     begins = view.memory.history_since is None
     until, held = view.memory.panic_until, now + policy.panic.hold
     until = held if begins or thresholds.PANIC in moment.over else until and min(until, held)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from controller.core.model import Known, ReplicaId, Signal
+from controller.core.policy import ScalingPolicy
 from controller.core.votes import Moment
 
 PANIC = "panic"
@@ -24,6 +25,13 @@ def watch(before: Mapping[str, datetime], crossed: Iterable[str], now: datetime)
 def long_enough(since: Mapping[str, datetime], durations: Mapping[str, timedelta], now: datetime) -> frozenset[str]:
     """Those that have been crossed for their duration. A replica's threshold has the duration of its signal."""
     return frozenset([name for name, at in since.items() if now - at >= durations[name.partition("/")[0]]])
+
+
+def next_due(since: Mapping[str, datetime], policy: ScalingPolicy, now: datetime) -> datetime | None:
+    """When the next of these will have been crossed for its duration; None where none is to come."""
+    durations = durations_of(policy)
+    due = (at + durations[name.partition("/")[0]] for name, at in since.items())
+    return min((at for at in due if at > now), default=None)
 
 
 def crossed_by(moment: Moment) -> list[str]:
@@ -57,9 +65,8 @@ def _replicas_above(moment: Moment, signal: Signal, threshold: float) -> list[st
     return [key_of(signal, name) for name, reading in readings if reading.value > threshold]
 
 
-def durations_of(moment: Moment) -> dict[str, timedelta]:
+def durations_of(policy: ScalingPolicy) -> dict[str, timedelta]:
     """How long each must be crossed."""
-    policy = moment.policy
     return {
         Signal.LATENCY.value: policy.latency.duration,
         Signal.UTILIZATION.value: policy.utilization.duration,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from controller.core import thresholds
 from controller.core.alarm import Alarm
 from controller.core.alarms import Sight
 from controller.core.decision import Decision, Plan, RemoveReplica
@@ -141,9 +142,17 @@ class Ticker:
         # The very same decisions again have moved nothing, whatever their outcome says: no hurry.
         moved = changed or (done and wanted.decisions != self._decided)
         self._decided = wanted.decisions
-        again = parts.clock.now() if moved else routes.state.retry_at
+        again = parts.clock.now() if moved else self._next(wanted, snapshot.at, routes.state.retry_at)
         self.latest = Tick(snapshot, wanted, routes.state.applied.replicas(), again)
         return changed
+
+    def _next(self, wanted: Plan, now: datetime, retry_at: datetime | None) -> datetime | None:
+        """When something is due by then: a reload that was put off, or a threshold that will have been crossed for long
+        enough."""
+        known = wanted.memory.pools
+        pools = [(known[policy.pool].over_since, policy.scaling) for policy in self._policies if policy.pool in known]
+        due = [thresholds.next_due(since, scaling, now) for since, scaling in pools]
+        return min((at for at in (retry_at, *due) if at is not None), default=None)
 
     def _hold(self, term: Term) -> None:
         """Keep the lead. Raises `LostLease` once it is over."""

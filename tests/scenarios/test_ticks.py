@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controller.core.decision import ScalePool
-from controller.core.model import ReplicaId
+from controller.core.model import ReplicaId, Signal
 from tests.fakes.store import FakeStore
 from tests.scenarios.world import POOL, World
 
@@ -72,6 +72,19 @@ def test_load_brings_more_and_its_end_brings_them_back_after_the_window() -> Non
     assert len(world.running()) == 3
     scaled = [row.decision for row in world.store.decisions(limit=100) if isinstance(row.decision, ScalePool)]
     assert [(item.current, item.desired) for item in reversed(scaled)] == [(0, 3), (3, 5), (5, 4), (4, 3)]
+
+
+def test_a_tick_comes_at_the_moment_at_which_a_threshold_was_crossed_for_long_enough() -> None:
+    world = World().up()
+    world.run(60)
+    world.metrics.gateway[POOL] = 9  # busy, and few enough for three
+    world.metrics.pool[POOL, Signal.LATENCY] = 0.7
+    crossed_at = world.clock.now()
+    world.run(20)
+
+    (scaled,) = [row for row in world.store.decisions(limit=2) if isinstance(row.decision, ScalePool)]
+    assert (scaled.decision.current, scaled.decision.desired) == (3, 4)
+    assert (scaled.at - crossed_at).total_seconds() == 15, "no tick of every 2 s comes then"
 
 
 def test_a_busy_replica_finishes_before_it_goes() -> None:

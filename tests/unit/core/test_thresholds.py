@@ -16,7 +16,7 @@ from controller.core.policy import (
     ScalingPolicy,
     UtilizationPolicy,
 )
-from controller.core.thresholds import PANIC, crossed_by, durations_of, key_of, long_enough, watch
+from controller.core.thresholds import PANIC, crossed_by, durations_of, key_of, long_enough, next_due, watch
 from controller.core.votes import Moment
 from tests.fakes.clock import START, FakeClock
 from tests.unit.core.build import names, only, readings, view
@@ -94,7 +94,7 @@ def test_the_thresholds_are_those_of_the_policy() -> None:
 
     assert len(crossed_by(moment)) == 5
     assert crossed_by(Moment(view(1, below), policy, START)) == []
-    assert {key: held.total_seconds() for key, held in durations_of(moment).items()} == {
+    assert {key: held.total_seconds() for key, held in durations_of(moment.policy).items()} == {
         "latency": 1,
         "utilization": 2,
         "memory": 3,
@@ -134,3 +134,25 @@ def test_a_threshold_counts_from_when_it_was_crossed_and_begins_anew_after_a_gap
 
 def test_a_replica_has_its_own_threshold() -> None:
     assert key_of(M, names(2)[1]) == "memory/llama-2"
+
+
+@pytest.mark.parametrize(
+    ("since_s", "due_s"),
+    [
+        pytest.param({}, None, id="none is crossed"),
+        pytest.param({"latency": 0}, 15, id="just now"),
+        pytest.param({"latency": -14.5}, 0.5, id="half a second is missing"),
+        pytest.param({"latency": -15}, None, id="for long enough"),
+        pytest.param({"latency": -99, "memory/llama-1": -50, PANIC: -1}, 9, id="the next of several"),
+    ],
+)
+def test_when_the_next_one_will_have_been_crossed_for_long_enough(
+    since_s: dict[str, float], due_s: float | None
+) -> None:
+    since = {name: START + timedelta(seconds=at) for name, at in since_s.items()}
+
+    due = next_due(since, ALL, START)
+
+    assert due == (None if due_s is None else START + timedelta(seconds=due_s))
+    if due is not None:
+        assert long_enough(since, durations_of(ALL), due) > long_enough(since, durations_of(ALL), START)
