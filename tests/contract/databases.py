@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+import pytest
+
 from controller.adapters.database import DatabaseLease, SqlStore
 from controller.adapters.database.keys import SqlKeys
 from controller.ports import KeyStore, Lease
@@ -145,3 +147,14 @@ class Postgres(_Sql):
     def _let_in(self, anybody: bool) -> None:
         with self.server.admin() as admin:
             admin.execute(f"ALTER DATABASE stoker ALLOW_CONNECTIONS {anybody}")
+
+
+def database_of(request: pytest.FixtureRequest, folder: Path) -> Iterator[Database]:
+    """The one that the fixture's parameter names (fake, sqlite or postgresql), for the time of a test."""
+    made: Database
+    if request.param == "postgresql":
+        made = Postgres(request.getfixturevalue("postgres"))
+    else:
+        made = InMemory() if request.param == "fake" else Sqlite(folder / "controller.db")
+    yield made
+    made.close()

@@ -16,7 +16,7 @@ from controller.adapters.database.alarms import SqlAlarms
 from controller.core.alarm import Alarm, Finding, Severity, Standing, Told
 from controller.core.errors import LostLease, TransientError
 from controller.reconcile.parts import AlarmStore
-from tests.contract.databases import Database, InMemory, Postgres, Sqlite
+from tests.contract.databases import Database, InMemory, Sqlite, database_of
 from tests.fakes.alarms import FakeAlarms
 from tests.fakes.clock import START
 
@@ -35,13 +35,7 @@ OTHER = replace(FIRES, finding=replace(SLOW, labels=(("measure", "first_byte"), 
 
 @pytest.fixture(params=["fake", "sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    made: Database
-    if request.param == "postgresql":
-        made = Postgres(request.getfixturevalue("postgres"))
-    else:
-        made = InMemory() if request.param == "fake" else Sqlite(tmp_path / "controller.db")
-    yield made
-    made.close()
+    yield from database_of(request, tmp_path)
 
 
 @pytest.fixture

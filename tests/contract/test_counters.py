@@ -17,7 +17,7 @@ from controller.adapters.database.tables import ADDED
 from controller.core.access import KeyId
 from controller.core.errors import LostLease, TransientError
 from controller.core.streams import Stream
-from tests.contract.databases import Database, Postgres, Sqlite
+from tests.contract.databases import Database, Sqlite, database_of
 from tests.fakes.clock import START
 
 ONE, TWO = Stream("10.0.0.1:9401", KeyId("key_1")), Stream("10.0.0.2:9401", KeyId("key_1"))
@@ -25,13 +25,7 @@ ONE, TWO = Stream("10.0.0.1:9401", KeyId("key_1")), Stream("10.0.0.2:9401", KeyI
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    made: Database
-    if request.param == "postgresql":
-        made = Postgres(request.getfixturevalue("postgres"))
-    else:
-        made = Sqlite(tmp_path / "controller.db")
-    yield made
-    made.close()
+    yield from database_of(request, tmp_path)
 
 
 @pytest.fixture

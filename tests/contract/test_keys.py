@@ -21,7 +21,7 @@ from controller.core.access import ApiKey, KeyId, revoke, rotate
 from controller.core.errors import LostLease, TransientError
 from controller.core.quota import DayUsage
 from controller.ports import KeyStore
-from tests.contract.databases import Database, InMemory, Postgres, Sqlite
+from tests.contract.databases import Database, Postgres, database_of
 from tests.contract.test_store import MEMORY, PLAN
 from tests.fakes.clock import START
 from tests.postgres import PostgresServer
@@ -29,13 +29,7 @@ from tests.postgres import PostgresServer
 
 @pytest.fixture(params=["fake", "sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    made: Database
-    if request.param == "postgresql":
-        made = Postgres(request.getfixturevalue("postgres"))
-    else:
-        made = InMemory() if request.param == "fake" else Sqlite(tmp_path / "controller.db")
-    yield made
-    made.close()
+    yield from database_of(request, tmp_path)
 
 
 @pytest.fixture

@@ -56,31 +56,21 @@ from controller.core.scaling import decide_scale
 from controller.core.sensitivity import with_flip
 from controller.core.votes import PoolView
 from controller.ports import LastWords
-from tests.contract.databases import Database, InMemory, Postgres, Sqlite, Store
+from tests.contract.databases import Database, Sqlite, Store, database_of
 from tests.fakes.clock import START
 from tests.unit.core.build import POOL, memory, reading
 from tests.waiting import wait_for
 
 
-def _database(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Database:
-    if kind == "postgresql":
-        return Postgres(request.getfixturevalue("postgres"))
-    return InMemory() if kind == "fake" else Sqlite(tmp_path / "controller.db")
-
-
 @pytest.fixture(params=["fake", "sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    made = _database(request.param, request, tmp_path)
-    yield made
-    made.close()
+    yield from database_of(request, tmp_path)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def real(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """One whose rows can be looked at."""
-    made = _database(request.param, request, tmp_path)
-    yield made
-    made.close()
+    yield from database_of(request, tmp_path)
 
 
 @pytest.fixture
