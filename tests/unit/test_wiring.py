@@ -14,7 +14,8 @@ from controller.core.model import NodeName, PoolName, ReplicaId
 from controller.installation import Installation, Layout, NodeParts, PoolParts
 from controller.settings import ConfigError
 from controller.stack.specs import spec_of
-from controller.wiring import Place, _runtimes, claim, lead, standing_by
+from controller.wiring import Place, claim, lead, standing_by
+from controller.wiring.parts import _runtimes
 
 FILE = "pools:\n  - {name: small, model: small, checkpoint: small.gguf}\n"
 SMALL, FIRST = PoolName("small"), ReplicaId("small-1")
