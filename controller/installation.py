@@ -34,6 +34,9 @@ class Layout:
         self.lock = self.root / "controller.lock"
         self.api_token = self.root / "api.token"  # who may read it may give orders
         self.alerts_token = self.root / "alerts.token"  # Alertmanager reads it
+        self.metrics_token = self.root / "metrics.token"  # Prometheus reads it
+        self.served_pair = self.root / "controller.pem"  # certificate and key that the controller serves with
+        self.served_certificate = self.root / "controller.crt"  # of it the certificate, which our own clients verify
         self.gateway = self.root / "gateway"  # nginx.conf, plan.json, route.js, temporary bodies
         self.prometheus = self.root / "prometheus"  # prometheus.yml, data
         self.targets = self.prometheus / "targets"  # *.json, written by the controller
@@ -132,6 +135,11 @@ def api_token(layout: Layout) -> str:
 def alerts_token(layout: Layout) -> str:
     """What Alertmanager must show when it tells the controller of alerts; it is good for nothing else."""
     return kept_token(layout.alerts_token)
+
+
+def metrics_token(layout: Layout) -> str:
+    """What Prometheus must show when it reads the controller's metrics; it is good for nothing else."""
+    return kept_token(layout.metrics_token)
 
 
 def kept_token(path: Path) -> str:

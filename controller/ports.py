@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Protocol
 
-from controller.core.access import ApiKey, KeyId
+from controller.core.access import EVERY_KEY, ApiKey, KeyId, KeySearch
 from controller.core.decision import Memory, Plan
 from controller.core.evaluation import Evaluation
 from controller.core.event import Event
 from controller.core.model import Container, GatewayPlan, Order, PoolName, ProbeHistory, ProbeTarget, ReplicaId, Term
 from controller.core.quota import Block, DayUsage
 from controller.records import AccessState as AccessState
+from controller.records import DecisionQuery as DecisionQuery
 from controller.records import Delivery as Delivery
+from controller.records import EventQuery as EventQuery
 from controller.records import GatewayState as GatewayState
 from controller.records import LastWords as LastWords
 from controller.records import Recorded as Recorded
 from controller.records import RecordedEvaluation as RecordedEvaluation
+from controller.records import RecordedEvent as RecordedEvent
 from controller.records import ReplicaSpec as ReplicaSpec
 from controller.records import Sample as Sample
 from controller.records import Threshold as Threshold
@@ -212,6 +215,14 @@ class StateStore(Protocol):
         """The newest events, newest first."""
         ...
 
+    def find_decisions(self, query: DecisionQuery) -> tuple[Recorded, ...]:
+        """Those that fit, by time, newest first."""
+        ...
+
+    def find_events(self, query: EventQuery) -> tuple[RecordedEvent, ...]:
+        """Those that fit, by time, newest first."""
+        ...
+
 
 class KeyStore(Protocol):
     """API keys and what they used. Writes are fenced as orders are. Every method blocks for at most 5 s.
@@ -223,8 +234,10 @@ class KeyStore(Protocol):
         """Those that were made or changed after that version, all of them where it is 0. None is ever deleted."""
         ...
 
-    def find_keys(self, *, limit: int, of: str | None = None) -> tuple[ApiKey, ...]:
-        """The newest, newest first; with `of` only those with that id or name."""
+    def find_keys(
+        self, *, limit: int, of: str | None = None, ids: Collection[KeyId] | None = None, fits: KeySearch = EVERY_KEY
+    ) -> tuple[ApiKey, ...]:
+        """Those that fit, newest first; with `of` only those with that id or name, with `ids` only these."""
         ...
 
     def keys_version(self) -> int:

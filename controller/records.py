@@ -9,6 +9,7 @@ from datetime import datetime
 from controller.core.alarm import Alarm
 from controller.core.decision import Decision
 from controller.core.evaluation import Evaluation
+from controller.core.event import Event
 from controller.core.model import GatewayPlan, NodeName, PoolName, ReplicaId, Term
 from controller.core.quota import QuotaMemory
 
@@ -20,6 +21,14 @@ class Sample:
     labels: Mapping[str, str]
     value: float
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One element of a range query: moments in seconds since the epoch, each with its value. NaN is left out."""
+
+    labels: Mapping[str, str]
+    points: Mapping[int, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +97,50 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedEvent:
+    """An event in the ledger."""
+
+    id: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionQuery:
+    """Which decisions: those that all of this fits, the newest first.
+
+    `since` and `until` belong to the range. `text` is looked for in the reasons, the outcome and the names, and small
+    and capital letters are the same. `before_id`: only those that come after that one, for the next page.
+    """
+
+    pool: PoolName | None = None
+    kinds: tuple[str, ...] = ()  # none: of every kind
+    text: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    before_id: int | None = None
+    limit: int = 100
+    id: int | None = None  # only that one
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """Which events; see `DecisionQuery`. `text` is looked for in subject, reason and message.
+
+    `pool` has those of the pool itself and of its replicas; `subject` is how theirs begins, such as `replica/llama-`.
+    """
+
+    pool: PoolName | None = None
+    subject: str = ""
+    kinds: tuple[str, ...] = ()
+    text: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    before_id: int | None = None
+    limit: int = 100
+    id: int | None = None  # only that one
+
+
+@dataclass(frozen=True, slots=True)
 class RecordedEvaluation:
     """An evaluation in the ledger. `changed`: it led to a decision."""
 
@@ -148,7 +201,9 @@ class TickReport:
     standing: frozenset[tuple[PoolName, str]] = frozenset()  # pools, and codes of the reasons for their size
     nodes: Mapping[NodeName, bool] = field(default_factory=dict)  # whether its engine answers
     cordoned: frozenset[tuple[str, str, str]] = frozenset()  # GPUs: node, UUID, and code of the reason
+    gpus: Mapping[PoolName, int] = field(default_factory=dict)  # that its replicas were given
     bounds: Mapping[PoolName, tuple[int, int]] = field(default_factory=dict)  # floor of this hour, and ceiling
+    targets: Mapping[PoolName, float] = field(default_factory=dict)  # requests in flight that a replica is to have
     thresholds: tuple[Threshold, ...] = ()  # of the signals that are enabled
     starting: Mapping[tuple[PoolName, ReplicaId], float] = field(default_factory=dict)  # seconds since its creation
     cold_starts: Mapping[tuple[PoolName, str], float] = field(default_factory=dict)  # seconds, by quantile

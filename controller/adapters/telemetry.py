@@ -189,6 +189,8 @@ def _of_pools(report: TickReport) -> Iterator[Metric]:
     yield _gauge(name, text, ["pool", "signal"], report.wanted.items())
     name, text = "stoker_pool_reason", "1 for each reason why the pool has the size that it has."
     yield _gauge(name, text, ["pool", "reason"], ((key, 1) for key in sorted(report.standing)))
+    name, text = "stoker_pool_gpus", "GPUs that the pool's replicas were given; absent where none needs one."
+    yield _gauge(name, text, ["pool"], (((pool,), count) for pool, count in report.gpus.items()))
     name, text = "stoker_replica_start_seconds", "For how long a replica that was never ready has been starting."
     yield _gauge(name, text, ["pool", "replica"], report.starting.items())
     name, text = "stoker_pool_cold_start_seconds", "What the last 50 starts that ended well took, by quantile."
@@ -200,6 +202,8 @@ def _of_policies(report: TickReport) -> Iterator[Metric]:
     yield _gauge(name, text, ["pool"], (((pool,), floor) for pool, (floor, _) in report.bounds.items()))
     name, text = "stoker_pool_ceiling_replicas", "Replicas that the pool has at most."
     yield _gauge(name, text, ["pool"], (((pool,), ceiling) for pool, (_, ceiling) in report.bounds.items()))
+    name, text = "stoker_pool_target_requests_in_flight", "Requests in flight and waiting that one replica is to have."
+    yield _gauge(name, text, ["pool"], (((pool,), target) for pool, target in report.targets.items()))
     text = "Above which value a signal of the pool is too high: a share of 1, or seconds for the latency."
     labels = ["pool", "signal", "of", "measure", "statistic"]
     known = (((it.pool, it.signal, it.of, it.measure, it.statistic), it.value) for it in report.thresholds)

@@ -56,6 +56,23 @@ class Grant:
     expires_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class KeySearch:
+    """Which keys somebody looks for: those that all of this fits.
+
+    `text` is looked for in the name and the id, and small and capital letters are the same. `usable_at`: only those
+    that are usable then. `before`: only those that come after that one, the newest being first, for the next page.
+    """
+
+    text: str = ""
+    plan: str | None = None
+    usable_at: datetime | None = None
+    before: KeyId | None = None
+
+
+EVERY_KEY = KeySearch()
+
+
 def good_name(text: str) -> bool:
     """1 to 64 printable characters, of which the outer ones are no spaces."""
     return 0 < len(text) <= LONGEST_NAME and text.isprintable() and text == text.strip()

@@ -9,6 +9,7 @@ ControllerError
 ├── PermanentError           retrying is useless until something is changed
 │   ├── RuntimeRejected
 │   ├── GatewayRejected      nginx refused the configuration; the old one still serves
+│   ├── LoginRefused         what was shown lets nobody in
 │   └── DatabaseRefused      of the database adapter: another version, or no rights
 └── LostLease                another controller leads: write nothing, finish nothing
 """
@@ -44,6 +45,10 @@ class RuntimeRejected(PermanentError):
 
 class GatewayRejected(PermanentError):
     """`nginx -t` refused the new configuration; the old one still serves."""
+
+
+class LoginRefused(PermanentError):
+    """Whoever wants to log in may not, or did not show that it is who it says. The text is for that person."""
 
 
 class LostLease(ControllerError):

@@ -110,7 +110,7 @@ def after_failures(memory: Memory, failed: Sequence[Decision], now: datetime) ->
 def _only_routes(seen: _Seen, policies: Sequence[PoolPolicy]) -> Plan:
     routing, health = plan_routes(policies, seen.judged), seen.scene.gpus
     memory = Memory(seen.scene.snapshot.pools, {known.replica: known for _, known in seen.judged}, health.memory)
-    standing = {policy.pool: (_SILENT, *some(routing.held.get(policy.pool))) for policy in policies}
+    standing = {policy.pool: (_SILENT, *policy.notes, *some(routing.held.get(policy.pool))) for policy in policies}
     return Plan((), routing.plan, memory, seen.changes, standing, gpu_changes=health.changes)
 
 

@@ -13,6 +13,7 @@ from controller.core.healing import RolloutPolicy as RolloutPolicy
 from controller.core.model import PoolName
 from controller.core.possible import ImpossiblePolicy as ImpossiblePolicy
 from controller.core.possible import require
+from controller.core.reason import Reason
 
 
 class Source(StrEnum):
@@ -250,7 +251,8 @@ class ScalingPolicy:
 
 @dataclass(frozen=True, slots=True)
 class PoolPolicy:
-    """Everything the core must know of a pool. `shadow` is the second policy of a pool in that mode."""
+    """Everything the core must know of a pool. `shadow` is the second policy of a pool in that mode, and `notes` say
+    what people have changed of the configured one."""
 
     pool: PoolName
     model: str
@@ -260,6 +262,7 @@ class PoolPolicy:
     shadow: ScalingPolicy | None = None
     rollout: RolloutPolicy = field(default_factory=RolloutPolicy)
     spec_hash: str = ""  # what its replicas are to be made of
+    notes: tuple[Reason, ...] = ()
 
     def __post_init__(self) -> None:
         require(

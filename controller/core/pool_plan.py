@@ -28,6 +28,7 @@ from controller.core.model import (
     ReplicaState,
     Snapshot,
 )
+from controller.core.overrides import explained
 from controller.core.placement import Places, why_not
 from controller.core.policy import HealthPolicy, PoolPolicy
 from controller.core.reason import Reason, ReasonCode
@@ -57,11 +58,13 @@ class PoolPlan:
     memory: PoolMemory
     evaluation: Evaluation
     judged: Sequence[Judged]
+    notes: tuple[Reason, ...] = ()  # on the policy
 
     @property
     def standing(self) -> tuple[Reason, ...]:
         """Why it has the size that it has, and what is held back."""
-        return (*self.evaluation.reasons, *self.evaluation.held)
+        said = self.evaluation.reasons
+        return (*said, *(note for note in self.notes if note not in said), *self.evaluation.held)
 
 
 def plan_pool(policy: PoolPolicy, scene: Scene, mine: Mine, places: Places, panic: tuple[Reason, ...]) -> PoolPlan:
@@ -78,6 +81,7 @@ def plan_pool(policy: PoolPolicy, scene: Scene, mine: Mine, places: Places, pani
     out = _out(mine, allowed.blocked, policy.health, snapshot)
     view = _view(allowed.memory, mine, mine.elsewhere(lost) if lost else mine, scene, places)
     evaluation, context = decide_scale(view, policy.scaling, now, policy.mode)
+    evaluation = explained(evaluation, policy.notes)
     recycled, told, memory = _recycled(context, mine, there, _wish(scene, there, rolled), policy.health)
     mine = mine if recycled is None else changed(mine, (recycled.replica,), retiring_since=now)
     need = Need(policy, memory, mine.judged, now, places, _surge(policy, context, panic), room(context), rolled.spec)
@@ -86,7 +90,7 @@ def plan_pool(policy: PoolPolicy, scene: Scene, mine: Mine, places: Places, pani
     shadow = memory.shadow.memory.desired if memory.shadow is not None else None
     held = (*told, *rolled.told, *allowed.held, *panic, *_of_gpus(policy, scene), *filling.held)
     decisions = (*_scaled(before, evaluation), *some(recycled), *filling.decisions, *out)
-    return PoolPlan(decisions, memory, replace(evaluation, held=held, shadow=shadow), mine.judged)
+    return PoolPlan(decisions, memory, replace(evaluation, held=held, shadow=shadow), mine.judged, policy.notes)
 
 
 def _wish(scene: Scene, there: Mine, rolled: rollout.Rollout) -> rollout.Wish | None:

@@ -33,6 +33,9 @@ class ReasonCode(StrEnum):
     AT_FLOOR = "AtFloor"
     AT_CEILING = "AtCeiling"
     PAUSED = "Paused"
+    PAUSE_SET = "PauseSet"
+    BOUNDS_SET = "BoundsSet"
+    BOUNDS_REFUSED = "BoundsRefused"
     ADOPTED = "Adopted"
     # a replica that is recycled
     MEMORY_HIGH = "MemoryHigh"

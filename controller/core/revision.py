@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -63,7 +64,10 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How it stands with the settings: the newest revision, where somebody went back to, and what nginx refused."""
+    """How it stands with the settings: the newest revision, where somebody went back to, and what nginx refused.
+
+    `taken_at` is when nginx took the newest one; `certificate_ends` is None where there is none that can be read.
+    """
 
     revision: int | None = None
     generation: str = ""
@@ -71,6 +75,8 @@ class Standing:
     reverted_at: datetime | None = None
     why: str = ""
     refused: str = ""
+    taken_at: datetime | None = None
+    certificate_ends: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,12 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
         for key in keys
         if old.get(key, "none") != new.get(key, "none")
     ]
+
+
+def diff(before: Configuration, after: Configuration, names: tuple[str, str]) -> tuple[str, ...]:
+    """What is different between the texts, line by line, as `diff -u` has it; nothing where they are equal."""
+    old, new = before.text.splitlines(), after.text.splitlines()
+    return tuple(difflib.unified_diff(old, new, *names, lineterm=""))
 
 
 def _servers(plan: GatewayPlan) -> dict[ReplicaId, Address]:

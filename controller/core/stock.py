@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from controller.core.gpus import GpuHealth
+from controller.core.decision import Plan
+from controller.core.gpus import GpuHealth, cordons
 from controller.core.judging import Judged
 from controller.core.model import SERVING, Gpu, PoolName, ReplicaMemory, ReplicaState, Snapshot
 from controller.core.placement import why_not
@@ -33,6 +34,15 @@ def stock(
         for uuid, gpu in sorted(there.items())
         if gpu.node in nodes
     )
+
+
+def stock_left(snapshot: Snapshot, policies: Sequence[PoolPolicy], plan: Plan) -> tuple[Gpu, ...]:
+    """The same as a tick left it, for those who ask why something found no place."""
+    every, known = cordons(plan.memory.gpus, snapshot.orders), plan.memory.replicas
+    barred = {uuid: f"is cordoned: {cordon.why}" for uuid, cordon in every.items()}
+    names = ((replica, replica.container.replica) for replica in snapshot.replicas)
+    judged = [(replica, known[name]) for replica, name in names if name in known]
+    return stock(snapshot, policies, GpuHealth(plan.memory.gpus, barred=barred), judged)
 
 
 def _of_node(why: str | None) -> str:

@@ -22,8 +22,8 @@ _SUBJECTS = ("replica", "gateway", "node", "source", "pool")  # the narrowest fi
 class AlarmKeeper:
     """One thread runs it; `firing` is for others, too."""
 
-    def __init__(self, parts: AlarmParts, policies: Sequence[PoolPolicy]) -> None:
-        self._parts, self._policies = parts, tuple(policies)
+    def __init__(self, parts: AlarmParts) -> None:
+        self._parts = parts
         self._board: Board | None = None  # None: what an earlier controller told is not known yet
         self._kept: Mapping[Key, Alarm] = {}
         self._trouble = ""
@@ -34,11 +34,11 @@ class AlarmKeeper:
         found = self._board.alarms.values() if self._board is not None else ()
         return tuple(alarm for alarm in found if alarm.standing is Standing.FIRING)
 
-    def look(self, sight: Sight | None, now: datetime) -> list[Event]:
+    def look(self, sight: Sight | None, policies: Sequence[PoolPolicy], now: datetime) -> list[Event]:
         """Tell whom it concerns, and what came of it. `sight` is what the tick saw; None: it failed, and all stands as
         it stood. Blocks for a read of the store, once. Raises `TransientError` where that is away."""
         board = self._remembered() if self._board is None else self._board
-        after = board if sight is None else watch(board, sight, self._policies)
+        after = board if sight is None else watch(board, sight, policies)
         events: list[Event] = []
         if self._parts.sink is not None:
             delivery = self._parts.sink.tell(due(after.alarms.values(), self._parts.repeat, now))

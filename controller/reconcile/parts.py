@@ -12,6 +12,7 @@ from controller.core.model import PoolName, ReplicaId
 from controller.core.quota import TokenLimits
 from controller.core.revision import Configuration, Revision
 from controller.core.streams import Stream
+from controller.pool_ports import OverrideStore
 from controller.ports import (
     AccessGate,
     Clock,
@@ -136,8 +137,9 @@ class Parts:
     """Everything outside the core. `spec_for` says what a new replica of a pool is made of, given its spec's hash.
 
     It raises `RuntimeRejected` for a hash that nobody remembers. No `access`: nobody needs a key; no `history`: none is
-    kept; no `gateways`: there are no others; no `alarms`: nobody wants to know. `certificate_end`: until when that of
-    nginx is good; None: it has none, or nobody can read it. It does not block.
+    kept; no `gateways`: there are no others; no `alarms`: nobody wants to know; no `overrides`: the policies are those
+    of the configuration. `certificate_end`: until when that of nginx is good; None: it has none, or nobody can read it.
+    It does not block.
     """
 
     clock: Clock
@@ -155,3 +157,4 @@ class Parts:
     gateways: GatewayParts | None = None
     alarms: AlarmParts | None = None
     certificate_end: Callable[[], datetime | None] = lambda: None
+    overrides: OverrideStore | None = None

@@ -24,6 +24,7 @@ def with_policies(report: TickReport, policies: Sequence[PoolPolicy]) -> TickRep
     return replace(
         report,
         bounds={policy.pool: _bounds(policy.scaling, report.at) for policy in policies},
+        targets={it.pool: it.scaling.in_flight.target for it in policies if it.scaling.in_flight.enabled},
         thresholds=tuple(threshold for policy in policies for threshold in _thresholds(policy.pool, policy.scaling)),
     )
 

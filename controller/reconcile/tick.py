@@ -18,6 +18,7 @@ from controller.core.decision import Decision, Plan, RemoveReplica
 from controller.core.errors import LostLease, TransientError
 from controller.core.event import Event
 from controller.core.model import PoolName, ReplicaId, Snapshot, Term
+from controller.core.overrides import Override
 from controller.core.planner import after_failures, plan
 from controller.core.policy import PoolPolicy
 from controller.core.reason import Reason
@@ -31,6 +32,7 @@ from controller.reconcile.gpu_report import with_gpus
 from controller.reconcile.history import HistoryKeeper
 from controller.reconcile.ledger import Ledger
 from controller.reconcile.observe import Observer
+from controller.reconcile.overrides import OverrideKeeper
 from controller.reconcile.parts import Parts
 from controller.reconcile.pools import with_nodes, with_policies, with_pools
 from controller.reconcile.watch import GatewayWatch, with_gateways
@@ -40,13 +42,16 @@ from controller.reconcile.watch import GatewayWatch, with_gateways
 class Tick:
     """What a tick saw and wanted, and to whom nginx sends requests at its end.
 
-    `again_at`: come again then, sooner than usual; None: the interval will do.
+    `again_at`: come again then, sooner than usual; None: the interval will do. `policies` were in force, by what people
+    want: `overrides`.
     """
 
     snapshot: Snapshot
     plan: Plan
     routed: frozenset[ReplicaId]
     again_at: datetime | None = None
+    policies: tuple[PoolPolicy, ...] = ()
+    overrides: tuple[Override, ...] = ()
 
 
 class Ticker:
@@ -54,19 +59,19 @@ class Ticker:
 
     def __init__(self, parts: Parts, policies: Sequence[PoolPolicy]) -> None:
         self._parts = parts
-        self._policies = tuple(policies)
+        self._overrides = OverrideKeeper(parts.overrides, policies)
         self._observer = Observer(parts, policies)
         self._access = AccessKeeper(parts, parts.access) if parts.access else None
         self._history = HistoryKeeper(parts.history) if parts.history else None
         self._watch = GatewayWatch(parts.gateways) if parts.gateways else None
-        self._alarms = AlarmKeeper(parts.alarms, policies) if parts.alarms else None
+        self._alarms = AlarmKeeper(parts.alarms) if parts.alarms else None
         self._ledger = Ledger()
         self._number = 0
         self._unknown: tuple[str, ...] = ()
         self._term: Term | None = None
         self._decided: tuple[Decision, ...] = ()
         self._standing: Mapping[PoolName, tuple[Reason, ...]] = {}
-        self._revised: list[Event] = []  # of the history, not in the store yet
+        self._revised: list[Event] = []  # of the history and of overrides, not in the store yet
         self._refused = False  # nginx runs something older than it should
         self._reported: Tick | None = None
         self.latest: Tick | None = None
@@ -125,8 +130,9 @@ class Ticker:
         parts = self._parts
         term = self.lead()
         self._hold(term)
+        self._look_for_overrides()
         snapshot, sighting = self._observer.observe(self._number)
-        wanted = plan(snapshot, self._policies)
+        wanted = plan(snapshot, self._overrides.policies)
         ids = self._record(snapshot, wanted, term)
         routes = act.apply_routes(parts, wanted.gateway)
         # One that waits for its time has not been taken either.
@@ -143,14 +149,19 @@ class Ticker:
         moved = changed or (done and wanted.decisions != self._decided)
         self._decided = wanted.decisions
         again = parts.clock.now() if moved else self._next(wanted, snapshot.at, routes.state.retry_at)
-        self.latest = Tick(snapshot, wanted, routes.state.applied.replicas(), again)
+        routed = routes.state.applied.replicas()
+        self.latest = Tick(snapshot, wanted, routed, again, self._overrides.policies, self._overrides.known)
         return changed
 
     def _next(self, wanted: Plan, now: datetime, retry_at: datetime | None) -> datetime | None:
         """When something is due by then: a reload that was put off, or a threshold that will have been crossed for long
         enough."""
         known = wanted.memory.pools
-        pools = [(known[policy.pool].over_since, policy.scaling) for policy in self._policies if policy.pool in known]
+        pools = [
+            (known[policy.pool].over_since, policy.scaling)
+            for policy in self._overrides.policies
+            if policy.pool in known
+        ]
         due = [thresholds.next_due(since, scaling, now) for since, scaling in pools]
         return min((at for at in (retry_at, *due) if at is not None), default=None)
 
@@ -216,6 +227,12 @@ class Ticker:
         self._revised += _changes(events)
         return self._history.changed
 
+    def _look_for_overrides(self) -> None:
+        """What people want of the pools by now. The rows of what ended come with the tick's others."""
+        events = self._overrides.look(self._parts.clock.now())
+        self._tell(events)
+        self._revised += events
+
     def _keep_access(self, *, look: bool) -> bool:
         """The API keys and their quotas; whether anything came of it."""
         events = self._access.run(look=look) if self._access is not None and self._term is not None else []
@@ -233,7 +250,7 @@ class Ticker:
         if self._alarms is None or self._term is None:
             return False
         now, seen = self._parts.clock.now(), self.latest if saw else None
-        events = self._alarms.look(self._sight(seen, now) if seen is not None else None, now)
+        events = self._alarms.look(self._sight(seen, now) if seen is not None else None, self._overrides.policies, now)
         self._tell_of_changes(events)
         self._alarms.save()
         return bool(events)
@@ -254,11 +271,13 @@ class Ticker:
 
     def _report(self, started: datetime, failed: bool, changed: bool) -> None:
         now, seconds = self._parts.clock.now(), (self._parts.clock.now() - started).total_seconds()
-        report = with_policies(TickReport(now, seconds, failed, self._unknown, changed), self._policies)
+        report = with_policies(TickReport(now, seconds, failed, self._unknown, changed), self._overrides.policies)
         if self.latest is not None:
             report = with_nodes(report, self.latest.snapshot)
             report = with_gpus(report, self.latest.snapshot, self.latest.plan)
-            report = with_pools(report, self.latest.plan, self._policies, new=self.latest is not self._reported)
+            report = with_pools(
+                report, self.latest.plan, self._overrides.policies, new=self.latest is not self._reported
+            )
         self._reported = self.latest
         self._parts.sink.report(with_gateways(report, self._parts, refused=self._refused))
 

@@ -10,8 +10,17 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from controller.core.policy import HealthPolicy
+from controller.settings.access import (
+    ControllerTlsSettings,
+    Host,
+    OidcSettings,
+    PublicUrl,
+    TrustedProxies,
+    on_loopback,
+    reach_of,
+)
 from controller.settings.secrets import SecretUrl
-from controller.settings.values import AbsolutePath, Duration, Section
+from controller.settings.values import AbsolutePath, Duration, Section, Size
 
 _INSTANCE = re.compile(r"[0-9a-f]{12}")
 _DATABASE_URL = SecretUrl(
@@ -30,11 +39,19 @@ def _instance(value: str) -> str:
 
 
 class ControllerSettings(Section):
-    """The controller itself. Its API, Prometheus and the exporters' metrics listen on `host`."""
+    """The controller itself. Its API and its pages are on `host`; Prometheus, Alertmanager and the exporters, which ask
+    nobody who is there, on `monitoring_host`."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
+    monitoring_host: Host = "127.0.0.1"
+    tls: ControllerTlsSettings | None = None
+    trusted_proxies: TrustedProxies = ()
+    public_url: PublicUrl | None = None  # what people write to get here; none: `url`
+    oidc: OidcSettings | None = None
     tick_interval: Duration = timedelta(seconds=2)
     scrape_interval: Duration = Field(default=timedelta(seconds=1), le=timedelta(seconds=5))  # rules look 10 s back
+    metrics_retention: Duration = Field(default=timedelta(days=31), ge=timedelta(hours=2))
+    metrics_retention_size: Size = 8 * 1024**3  # 31 days of up to 20 replicas, scraped once a second
     node_grace: Duration = HealthPolicy().node_grace
     database: Annotated[Literal["sqlite", "postgresql"], BeforeValidator(_DATABASE_URL.no_url())] = "sqlite"
     database_url_file: Annotated[AbsolutePath, BeforeValidator(_DATABASE_URL.no_url())] | None = None
@@ -44,8 +61,22 @@ class ControllerSettings(Section):
     @property
     def reach(self) -> str:
         """Where our own processes find what listens on `host`, as it stands in a URL."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        return f"[{host}]" if ":" in host else host
+        return reach_of(self.host)
+
+    @property
+    def monitoring_reach(self) -> str:
+        """The same of `monitoring_host`."""
+        return reach_of(self.monitoring_host)
+
+    @property
+    def scheme(self) -> str:
+        """How the controller is asked."""
+        return "http" if self.tls is None else "https"
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return on_loopback(self.host)
 
     def database_url(self) -> str:
         """What `database_url_file` holds.
@@ -68,6 +99,11 @@ class ControllerSettings(Section):
             raise ValueError(
                 f"node_grace of {self.node_grace.total_seconds():g} s is not longer than tick_interval, "
                 f"{self.tick_interval.total_seconds():g} s: one look that fails would be a lost node"
+            )
+        if not (self.on_loopback or self.tls or self.trusted_proxies):
+            raise ValueError(
+                f"host: {self.host} is beyond this machine, and without TLS anybody on the way reads passwords and "
+                "tokens; give tls: {certificate, key}, or name the proxy that speaks TLS in trusted_proxies"
             )
         if self.database == "sqlite" and self.database_url_file is not None:
             raise ValueError("database_url_file is for database: postgresql; say that, or take the file out")

@@ -10,10 +10,12 @@ from typing import Any
 import yaml
 from pydantic import ValidationError, model_validator
 
+from controller.core.costs import Costs
 from controller.core.policy import PoolPolicy
 from controller.faults import ConfigError, explain, refuse_repeated_keys
 from controller.settings.alerting import AlertingSettings
 from controller.settings.controller import ControllerSettings
+from controller.settings.costs import CostSettings
 from controller.settings.gateway import GatewaySettings, PlanSettings
 from controller.settings.nodes import NodeSettings
 from controller.settings.pools import PoolSettings
@@ -54,6 +56,7 @@ class Settings(Section):
     ports: PortSettings = PortSettings()
     controller: ControllerSettings = ControllerSettings()
     alerting: AlertingSettings = AlertingSettings()
+    costs: CostSettings = CostSettings()
 
     @model_validator(mode="before")
     @classmethod
@@ -81,6 +84,11 @@ class Settings(Section):
             "two models or aliases, upper and lower case being the same, are called",
         )
         return self
+
+    def prices(self) -> Costs:
+        """What each pool costs."""
+        own = {pool.name: pool.costs.over(self.costs) for pool in self.pools}
+        return Costs(self.costs.over(self.costs), own, self.costs.currency)
 
     def policies(self, spec_hashes: Mapping[str, str] | None = None) -> tuple[PoolPolicy, ...]:
         """One policy per pool, in the file's order. `spec_hashes`, by pool, is what its replicas are to be made of."""

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from controller.core.model import PoolName
 from controller.core.policy import HealthPolicy, Mode, PoolPolicy
+from controller.settings.costs import PriceSettings
 from controller.settings.gateway import PoolGatewaySettings
 from controller.settings.health import HealthSettings, RolloutSettings
 from controller.settings.scaling import ReplicaBounds, ScalingSettings, beneath
@@ -45,6 +46,7 @@ class PoolSettings(Section):
     rollout: RolloutSettings = RolloutSettings()
     resources: ResourceSettings = ResourceSettings()
     gateway: PoolGatewaySettings = PoolGatewaySettings()
+    costs: PriceSettings = PriceSettings()
     mode: Literal["active", "shadow", "paused"] = "active"
     shadow: ScalingSettings | None = None
 

@@ -11,9 +11,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 _SIZES = {"MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 _LARGEST = 1024.0**4 * 1_000_000
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(MiB|GiB|TiB)")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST_S = 366 * 86400.0
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
 def _duration(value: object) -> timedelta:
@@ -21,7 +21,7 @@ def _duration(value: object) -> timedelta:
         return value
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(f"{value!r} is no duration; write a number with its unit, one of ms, s, m, h, such as 300s")
+        raise ValueError(f"{value!r} is no duration; write a number with its unit, one of ms, s, m, h, d, such as 300s")
     seconds = float(match[1]) * _UNITS[match[2]]
     if seconds > _LONGEST_S:
         raise ValueError(f"{value!r} is longer than a year; write a shorter duration")

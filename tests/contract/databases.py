@@ -13,7 +13,10 @@ import pytest
 
 from controller.adapters.database import DatabaseLease, SqlStore
 from controller.adapters.database.keys import SqlKeys
+from controller.adapters.database.people import SqlPeople
+from controller.people_port import PeopleStore
 from controller.ports import KeyStore, Lease
+from tests.fakes.people import FakePeople
 from tests.fakes.store import FakeDatabase, FakeKeys, FakeLease, FakeStore
 from tests.postgres import PostgresServer
 
@@ -30,6 +33,8 @@ class Database(Protocol):
     ) -> Lease: ...
 
     def keys(self, store: Any) -> KeyStore: ...
+
+    def people(self, store: Any) -> PeopleStore: ...
 
     def pass_time(self, seconds: float) -> None:
         """Its clock goes on."""
@@ -58,6 +63,9 @@ class InMemory:
 
     def keys(self, store: FakeStore) -> FakeKeys:
         return FakeKeys(store)
+
+    def people(self, store: FakeStore) -> FakePeople:
+        return FakePeople(store)
 
     def pass_time(self, seconds: float) -> None:
         self._database.at += seconds
@@ -92,6 +100,9 @@ class _Sql:
 
     def keys(self, store: SqlStore) -> SqlKeys:
         return SqlKeys(store)
+
+    def people(self, store: SqlStore) -> SqlPeople:
+        return SqlPeople(store)
 
     def close(self) -> None:
         for store in self._stores:

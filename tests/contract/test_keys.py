@@ -17,7 +17,7 @@ import pytest
 from controller.adapters.database import DatabaseRefused, SqlStore
 from controller.adapters.database.keys import SqlKeys
 from controller.adapters.database.tables import ADDED, SCHEMA
-from controller.core.access import ApiKey, KeyId, revoke, rotate
+from controller.core.access import ApiKey, KeyId, KeySearch, revoke, rotate
 from controller.core.errors import LostLease, TransientError
 from controller.core.quota import DayUsage
 from controller.ports import KeyStore
@@ -81,6 +81,32 @@ def test_the_newest_are_found_first(keys: KeyStore) -> None:
     assert keys.find_keys(limit=1, of=FULL.name) == (key(4, name=FULL.name),)
     assert keys.find_keys(limit=9, of=key(2).id) == (key(2),)
     assert keys.find_keys(limit=9, of="of") == ()
+    assert keys.find_keys(limit=9, ids=[key(2).id, key(3).id, key(7).id]) == (key(3), key(2))
+    assert keys.find_keys(limit=9, ids=[]) == ()
+
+
+SOUGHT = {
+    "a name": (KeySearch(text="AD_"), [5, 2]),
+    "an id": (KeySearch(text="00003"), [3]),
+    "no pattern": (KeySearch(text="%"), [4]),
+    "a plan": (KeySearch(plan="gold"), [3, 2]),
+    "usable": (KeySearch(usable_at=START + timedelta(hours=2)), [5, 4, 2]),
+    "a page": (KeySearch(before=KeyId("key_000000000003")), [2, 1]),
+    "all of it": (KeySearch(text="ad_", plan="gold", before=KeyId("key_000000000005")), [2]),
+    "after one that is gone": (KeySearch(before=KeyId("key_00000000000f")), []),
+}
+
+
+@pytest.mark.parametrize(("fits", "found"), SOUGHT.values(), ids=SOUGHT)
+def test_keys_are_sought(keys: KeyStore, fits: KeySearch, found: list[int]) -> None:
+    later = START + timedelta(hours=3)
+    keys.add_key(key(1, name="Ada", revoked_at=START))
+    keys.add_key(key(2, name="ad_hoc", plan="gold", expires_at=later))
+    keys.add_key(key(3, name="Bob", plan="gold", expires_at=START + timedelta(hours=2)))
+    keys.add_key(key(4, name="100 %"))
+    keys.add_key(key(5, name="AD_HOC", created_at=later))
+
+    assert [int(one.id.removeprefix("key_"), 16) for one in keys.find_keys(limit=9, fits=fits)] == found
 
 
 def test_only_what_changed_is_listed_where_the_rest_is_known(keys: KeyStore) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, select
 
 from controller.adapters.database import DatabaseUnavailable, SqlStore
-from controller.adapters.database.tables import ADDED, DecisionRow, EventRow
+from controller.adapters.database.tables import ADDED, NEW_INDICES, DecisionRow, EventRow
 from controller.core.decision import (
     Memory,
     Plan,
@@ -662,19 +662,24 @@ def test_a_full_disk_is_an_error_and_then_it_works_again(tmp_path: Path) -> None
     assert decisions == 2
 
 
-def test_a_ledger_without_the_column_of_the_gpus_gets_it(tmp_path: Path) -> None:
+def test_a_ledger_without_the_column_of_the_gpus_and_the_indices_gets_them(tmp_path: Path) -> None:
     path = tmp_path / "controller.db"
     store = SqlStore(path)
     store.save(PLAN, tick=1, term=store.take_term(), at=START)
     store.close()
     with contextlib.closing(sqlite3.connect(path)) as older, older:
         older.execute("ALTER TABLE decisions DROP COLUMN gpu")
-        for table in ADDED[5]:
+        for table in (*ADDED[5], *ADDED[6]):
             older.execute(f"DROP TABLE {table}")
+        for index in NEW_INDICES:
+            older.execute(f"DROP INDEX {index}")
         older.execute("PRAGMA user_version = 4")
 
     again = SqlStore(path)
     assert again.put_aside is None
+    with contextlib.closing(sqlite3.connect(path)) as now:
+        known = {name for (name,) in now.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+    assert known >= set(NEW_INDICES)
     assert tuple(row.decision for row in reversed(again.decisions(limit=9))) == PLAN.decisions
     started = (StartReplica(POOL, ReplicaId("llama-5"), REASONS, gpu="GPU-1"),)
     again.save(replace(PLAN, decisions=started), tick=2, term=again.take_term(), at=START)

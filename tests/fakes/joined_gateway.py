@@ -29,6 +29,7 @@ from tests.fakes.store import FakeStore
 from tests.waiting import wait_for
 
 TOKEN = "0123456789abcdef" * 4
+_ADMIN = "of the state directory"
 
 
 @dataclass
@@ -58,6 +59,7 @@ class ControllerApi:
             lead=lambda: self.lead,
             gateways=self.gateways,
             gateway_token=TOKEN,
+            token=_ADMIN,
         )
         config = uvicorn.Config(create_app(sources), port=self.port, log_config=None, access_log=False)
         self._server = uvicorn.Server(config)
@@ -85,7 +87,7 @@ class ControllerApi:
         """The row of that gateway; empty where it is not known."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
-            connection.request("GET", "/api/v1/gateways")
+            connection.request("GET", "/api/v1/gateways", headers={"Authorization": f"Bearer {_ADMIN}"})
             with connection.getresponse() as answer:
                 rows = json.loads(answer.read())
         finally:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-from controller.core.access import ApiKey, KeyId
+from controller.core.access import EVERY_KEY, ApiKey, KeyId, KeySearch
 from controller.core.decision import Memory, Plan
 from controller.core.errors import LostLease, TransientError
 from controller.core.evaluation import Evaluation
 from controller.core.event import Event
 from controller.core.model import Container, Order, PoolMemory, PoolName, Term
 from controller.core.quota import DayUsage
-from controller.ports import LastWords, Recorded, RecordedEvaluation, TickReport
+from controller.ports import (
+    DecisionQuery,
+    EventQuery,
+    LastWords,
+    Recorded,
+    RecordedEvaluation,
+    RecordedEvent,
+    TickReport,
+)
 
 _NAMES = [item.name for item in fields(PoolMemory)]
 _NEW = PoolMemory(PoolName(""), 0)
@@ -44,6 +52,7 @@ class FakeDatabase:
     changed: dict[KeyId, int] = field(default_factory=dict)  # the version with the last change of each key
     keys_version: int = 0
     usage: dict[tuple[date, KeyId], DayUsage] = field(default_factory=dict)
+    people: dict[str, Any] = field(default_factory=dict)  # see tests/fakes/people.py
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     @contextmanager
@@ -183,12 +192,70 @@ class FakeStore:
         with self.database.asked():
             return tuple(self.database.events[: -limit - 1 : -1])
 
+    def find_decisions(self, query: DecisionQuery) -> tuple[Recorded, ...]:
+        with self.database.asked():
+            rows = [(row.at, row.id, row) for row in self.database.decisions]
+        return tuple(row for row in searched(rows, query) if _fits(row, query))[: query.limit]
+
+    def find_events(self, query: EventQuery) -> tuple[RecordedEvent, ...]:
+        with self.database.asked():
+            rows = [(event.at, number, event) for number, event in enumerate(self.database.events, 1)]
+        found = [(at, number, RecordedEvent(number, event)) for at, number, event in rows]
+        return tuple(row for row in searched(found, query) if _tells(row.event, query))[: query.limit]
+
     def close(self) -> None:
         """There is nothing to give back."""
 
     def leading(self) -> AbstractContextManager[None]:
         """A transaction under the term that was taken through this store."""
         return self.database.asked(self._term)
+
+
+_Found = TypeVar("_Found")
+
+
+def searched(rows: Sequence[tuple[datetime, int, _Found]], query: DecisionQuery | EventQuery) -> Iterator[_Found]:
+    """Those of the time and of the page, newest first."""
+    before = next(((at, number) for at, number, _ in rows if number == query.before_id), None)
+    for at, number, row in sorted(rows, key=lambda item: item[:2], reverse=True):
+        in_time = (query.since is None or at >= query.since) and (query.until is None or at <= query.until)
+        on_page = query.before_id is None or (before is not None and (at, number) < before)
+        if query.id in (None, number) and in_time and on_page:
+            yield row
+
+
+def _fits(row: Recorded, query: DecisionQuery) -> bool:
+    decision = row.decision
+    told = [word for reason in decision.reasons for word in (reason.code.value, reason.text)]
+    told += [decision.pool, row.outcome or "", getattr(decision, "replica", ""), getattr(decision, "node", "")]
+    return (
+        query.pool in (None, decision.pool)
+        and (not query.kinds or decision.kind in query.kinds)
+        and any(query.text.lower() in word.lower() for word in told)
+    )
+
+
+def _tells(event: Event, query: EventQuery) -> bool:
+    told = (event.subject, event.reason, event.message)
+    of_pool = event.subject == f"pool/{query.pool}" or event.subject.rpartition("-")[0] == f"replica/{query.pool}"
+    return (
+        (query.pool is None or of_pool)
+        and event.subject.startswith(query.subject)
+        and (not query.kinds or event.event in query.kinds)
+        and any(query.text.lower() in word.lower() for word in told)
+    )
+
+
+def _newness(key: ApiKey) -> tuple[datetime, KeyId]:
+    return key.created_at, key.id
+
+
+def _is_sought(key: ApiKey, fits: KeySearch) -> bool:
+    return (
+        any(fits.text.lower() in text.lower() for text in (key.name, key.id))
+        and fits.plan in (None, key.plan)
+        and (fits.usable_at is None or key.usable(fits.usable_at))
+    )
 
 
 class FakeKeys:
@@ -202,10 +269,16 @@ class FakeKeys:
         with self.database.asked():
             return tuple(key for key in self.database.keys.values() if self.database.changed[key.id] > since)
 
-    def find_keys(self, *, limit: int, of: str | None = None) -> tuple[ApiKey, ...]:
+    def find_keys(
+        self, *, limit: int, of: str | None = None, ids: Collection[KeyId] | None = None, fits: KeySearch = EVERY_KEY
+    ) -> tuple[ApiKey, ...]:
         with self.database.asked():
             found = [key for key in self.database.keys.values() if of is None or of in (key.id, key.name)]
-        return tuple(sorted(found, key=lambda key: (key.created_at, key.id), reverse=True)[:limit])
+            before = self.database.keys.get(fits.before) if fits.before else None
+        found = [key for key in found if (ids is None or key.id in ids) and _is_sought(key, fits)]
+        if fits.before is not None:
+            found = [key for key in found if before and _newness(key) < _newness(before)]
+        return tuple(sorted(found, key=_newness, reverse=True)[:limit])
 
     def keys_version(self) -> int:
         with self.database.asked():

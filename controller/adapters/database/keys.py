@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, bindparam
+from sqlalchemy import ColumnElement, Row, bindparam, literal, tuple_
 from sqlmodel import Session, col, delete, insert, select
 
 from controller.adapters.database.rows import iso
 from controller.adapters.database.store import SqlStore
 from controller.adapters.database.tables import ApiKeyRow, ApiKeysVersionRow, ApiKeyUsageRow
-from controller.core.access import ApiKey, KeyId
+from controller.core.access import EVERY_KEY, ApiKey, KeyId, KeySearch
 from controller.core.quota import DayUsage
 
 _TABLE = ApiKeyRow.__table__  # type: ignore[attr-defined]
@@ -30,11 +30,16 @@ class SqlKeys:
         with self._store.reading() as session:
             return tuple(_read(row) for row in session.execute(select(_TABLE).where(_TABLE.c.changed > since)))
 
-    def find_keys(self, *, limit: int, of: str | None = None) -> tuple[ApiKey, ...]:
+    def find_keys(
+        self, *, limit: int, of: str | None = None, ids: Collection[KeyId] | None = None, fits: KeySearch = EVERY_KEY
+    ) -> tuple[ApiKey, ...]:
         """See `KeyStore.find_keys`."""
         query = select(_TABLE).order_by(_TABLE.c.created_at.desc(), _TABLE.c.id.desc()).limit(limit)
+        query = query.where(*_fitting(fits))
         if of is not None:
             query = query.where((_TABLE.c.id == of) | (_TABLE.c.name == of))
+        if ids is not None:
+            query = query.where(_TABLE.c.id.in_(ids))
         with self._store.reading() as session:
             return tuple(_read(row) for row in session.execute(query))
 
@@ -85,6 +90,19 @@ class SqlKeys:
             connection.execute(delete(ApiKeyUsageRow).where(same), gone)
             connection.execute(insert(ApiKeyUsageRow), [_usage_values(total) for total in totals])
             session.exec(delete(ApiKeyUsageRow).where(col(ApiKeyUsageRow.day) < oldest.isoformat()))
+
+
+def _fitting(fits: KeySearch) -> Iterator[ColumnElement[bool]]:
+    row = _TABLE.c
+    if fits.text:
+        yield row.name.icontains(fits.text, autoescape=True) | row.id.icontains(fits.text, autoescape=True)
+    if fits.plan is not None:
+        yield row.plan == fits.plan
+    if fits.usable_at is not None:
+        yield row.revoked_at.is_(None) & (row.expires_at.is_(None) | (row.expires_at > iso(fits.usable_at)))
+    if fits.before is not None:
+        its = select(row.created_at).where(row.id == fits.before).scalar_subquery()
+        yield tuple_(row.created_at, row.id) < tuple_(its, literal(fits.before))
 
 
 def _next_version(session: Session) -> int:

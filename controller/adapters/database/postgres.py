@@ -126,7 +126,7 @@ def _upgrade(connection: Connection, name: str) -> None:
 def _engine(url: str, settings: str, name: str) -> Engine:
     engine = create_engine(
         "postgresql+psycopg://",  # the driver reads the URL itself: it knows of several hosts, and no log shows it
-        creator=lambda: _connect(url, settings),
+        creator=lambda: connected(url, settings),
         pool_size=4,
         max_overflow=8,
         pool_timeout=_POOL_S,
@@ -147,7 +147,7 @@ def _engine(url: str, settings: str, name: str) -> Engine:
     return engine
 
 
-def _connect(url: str, settings: str) -> psycopg.Connection[Any]:
+def connected(url: str, settings: str) -> psycopg.Connection[Any]:
     """Looking a name up cannot be cut off, and each host has its own time-out: so another thread connects."""
     made: Future[psycopg.Connection[Any]] = Future()
     own = conninfo_to_dict(url).get("options") or ""

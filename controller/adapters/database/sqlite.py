@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,9 @@ def _open(path: Path) -> Engine:
     """The writer's connections. The term is read and the rows are written under one lock (IMMEDIATE), so that nobody
     takes the lead in between; NORMAL loses no decision when the process dies, and costs no fsync for each."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):  # SQLite says what is wrong with it
+        path.touch()
+        path.chmod(0o600)  # passwords of people are in it, if only argon2's texts; its log takes after it
     engine = _connect(path, "BEGIN IMMEDIATE", "PRAGMA synchronous=NORMAL")
     try:
         with engine.begin() as connection:

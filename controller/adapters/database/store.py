@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sqlmodel import Session, col, delete, func, insert, select, update
 
+from controller.adapters.database import search
 from controller.adapters.database.connections import Connections
 from controller.adapters.database.memory import (
     differs,
@@ -53,7 +54,7 @@ from controller.core.errors import LostLease
 from controller.core.evaluation import Evaluation
 from controller.core.event import Event
 from controller.core.model import Order, PoolName, Term
-from controller.ports import LastWords, Recorded, RecordedEvaluation
+from controller.ports import DecisionQuery, EventQuery, LastWords, Recorded, RecordedEvaluation, RecordedEvent
 
 _KEEP = 20_000  # rows of the ledger, and of the events
 _KEEP_EVALUATIONS = 10_000  # of a few kilobytes each
@@ -265,6 +266,16 @@ class SqlStore:
         query = select(EventRow).order_by(col(EventRow.id).desc()).limit(limit)
         with self.reading() as session:
             return tuple(read_event(row) for row in session.exec(query))
+
+    def find_decisions(self, query: DecisionQuery) -> tuple[Recorded, ...]:
+        """See `StateStore.find_decisions`."""
+        with self.reading() as session:
+            return search.find_decisions(session, query)
+
+    def find_events(self, query: EventQuery) -> tuple[RecordedEvent, ...]:
+        """See `StateStore.find_events`."""
+        with self.reading() as session:
+            return search.find_events(session, query)
 
     def close(self) -> None:
         """Give the connections back."""

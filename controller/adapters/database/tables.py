@@ -8,11 +8,16 @@ from typing import Any
 from sqlalchemy import Connection, Index, Text, TypeDecorator, UniqueConstraint, inspect, text
 from sqlmodel import Field, SQLModel
 
-SCHEMA = 5  # grows with every change of the tables
+SCHEMA = 6  # grows with every change of the tables
 # What a version has more than the one before it, where that is all that changed: it is added in place.
-ADDED = {4: ("api_keys", "api_keys_version", "api_key_usage", "api_key_counters"), 5: ("alarms", "gpus")}
+ADDED = {
+    4: ("api_keys", "api_keys_version", "api_key_usage", "api_key_counters"),
+    5: ("alarms", "gpus"),
+    6: ("overrides", "drills", "people", "people_sessions", "people_tokens", "people_invitations", "audit"),
+}
 # Columns that came with those, each of which may be empty.
 _NEW_COLUMNS = (("decisions", "gpu"),)
+NEW_INDICES = ("decisions_by_time", "decisions_by_pool_and_time", "events_by_time")
 
 
 def missing_since(version: int) -> tuple[str, ...] | None:
@@ -30,6 +35,8 @@ def add_tables(connection: Connection, names: Sequence[str]) -> None:
     for table, column in _NEW_COLUMNS:
         if column not in [known["name"] for known in inspect(connection).get_columns(table)]:
             connection.execute(text(f"ALTER TABLE {table} ADD COLUMN {column} VARCHAR"))
+    for index in (index for table in tables.values() for index in table.indexes if index.name in NEW_INDICES):
+        index.create(connection, checkfirst=True)
     connection.execute(tables[str(LeadRow.__tablename__)].update().values(version=SCHEMA))
 
 
@@ -121,6 +128,10 @@ class DecisionRow(SQLModel, table=True):
     """One line of the ledger."""
 
     __tablename__ = "decisions"
+    __table_args__ = (
+        Index("decisions_by_time", "at", "id"),
+        Index("decisions_by_pool_and_time", "pool", "at", "id"),
+    )
     id: int | None = Field(default=None, primary_key=True)
     at: str
     tick: int
@@ -155,6 +166,7 @@ class EventRow(SQLModel, table=True):
     """One thing that happened."""
 
     __tablename__ = "events"
+    __table_args__ = (Index("events_by_time", "at", "id"),)
     id: int | None = Field(default=None, primary_key=True)
     at: str
     tick: int
@@ -218,3 +230,21 @@ class AlarmRow(SQLModel, table=True):
     __tablename__ = "alarms"
     key: str = Field(primary_key=True)
     body: str = Field(sa_type=Words)
+
+
+class OverrideRow(SQLModel, table=True):
+    """What people want of a pool while it runs, as JSON."""
+
+    __tablename__ = "overrides"
+    pool: str = Field(primary_key=True)
+    body: str = Field(sa_type=Words)
+
+
+class DrillRow(SQLModel, table=True):
+    """A drill as JSON, and apart from it its whole result, which is long."""
+
+    __tablename__ = "drills"
+    id: str = Field(primary_key=True)
+    at: str = Field(index=True)
+    body: str = Field(sa_type=Words)
+    result: str = Field(default="", sa_type=Words)

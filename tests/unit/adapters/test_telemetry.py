@@ -91,6 +91,8 @@ def test_what_the_alerts_need_of_a_report() -> None:
         report_at(
             0,
             bounds={LLAMA: (3, 6)},
+            targets={LLAMA: 4.0},
+            gpus={LLAMA: 2},
             thresholds=(
                 Threshold(LLAMA, "utilization", 0.85, of="gpu"),
                 Threshold(LLAMA, "latency", 0.5, measure="first_byte", statistic="p95"),
@@ -110,6 +112,8 @@ def test_what_the_alerts_need_of_a_report() -> None:
         'stoker_gpu_cordoned{UUID="GPU-1",node="a",reason="GpuLost"} 1.0',
         'stoker_pool_floor_replicas{pool="llama"} 3.0',
         'stoker_pool_ceiling_replicas{pool="llama"} 6.0',
+        'stoker_pool_target_requests_in_flight{pool="llama"} 4.0',
+        'stoker_pool_gpus{pool="llama"} 2.0',
         'stoker_pool_threshold{measure="",of="gpu",pool="llama",signal="utilization",statistic=""} 0.85',
         'stoker_pool_threshold{measure="first_byte",of="",pool="llama",signal="latency",statistic="p95"} 0.5',
         'stoker_replica_start_seconds{pool="llama",replica="llama-4"} 12.5',

@@ -1,0 +1,214 @@
+"""PeopleStore on the tables of a SqlStore, and under its term."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlmodel import Session as SqlSession
+from sqlmodel import col, delete, func, or_, select, update
+
+from controller.adapters.database.people_rows import (
+    audit_row,
+    invitation_row,
+    read_audit,
+    read_invitation,
+    read_session,
+    read_token,
+    read_user,
+    session_row,
+    token_row,
+    user_row,
+)
+from controller.adapters.database.people_tables import AuditRow, InvitationRow, SessionRow, TokenRow, UserRow
+from controller.adapters.database.rows import iso
+from controller.adapters.database.store import SqlStore
+from controller.core.people import (
+    IDLE,
+    INVITED_FOR,
+    LONGEST,
+    ApiToken,
+    AuditEntry,
+    AuditFilter,
+    Invitation,
+    Role,
+    Session,
+    User,
+)
+
+_AUDIT_KEPT = timedelta(days=366)
+_KEEP = {False: 100_000, True: 20_000}  # entries, by whether they were refused: a flood pushes out nothing else
+_PRUNE_EVERY = 500
+
+
+class SqlPeople:
+    """See `PeopleStore`."""
+
+    def __init__(self, store: SqlStore) -> None:
+        self._store = store
+
+    def users(self) -> tuple[User, ...]:
+        """See `PeopleStore.users`."""
+        with self._store.reading() as session:
+            return tuple(read_user(row) for row in session.exec(select(UserRow).order_by(col(UserRow.name))))
+
+    def user(self, name: str) -> User | None:
+        """See `PeopleStore.user`."""
+        with self._store.reading() as session:
+            row = session.get(UserRow, name)
+            return None if row is None else read_user(row)
+
+    def save_user(self, user: User) -> None:
+        """See `PeopleStore.save_user`."""
+        with self._store.leading() as session:
+            session.merge(user_row(user))
+
+    def remove_user(self, name: str) -> None:
+        """See `PeopleStore.remove_user`."""
+        with self._store.leading() as session:
+            session.exec(delete(UserRow).where(col(UserRow.name) == name))
+            session.exec(delete(SessionRow).where(col(SessionRow.name) == name))
+            session.exec(delete(TokenRow).where(col(TokenRow.owner) == name))
+            session.exec(delete(InvitationRow).where(col(InvitationRow.name) == name))
+
+    def invite(self, invitation: Invitation) -> None:
+        """See `PeopleStore.invite`."""
+        over = col(InvitationRow.expires_at) <= iso(invitation.expires_at - INVITED_FOR)
+        with self._store.leading() as session:
+            session.exec(delete(InvitationRow).where(or_(over, col(InvitationRow.name) == invitation.name)))
+            session.add(invitation_row(invitation))
+
+    def invitation(self, digest: str) -> Invitation | None:
+        """See `PeopleStore.invitation`."""
+        with self._store.reading() as session:
+            row = session.get(InvitationRow, digest)
+            return None if row is None else read_invitation(row)
+
+    def accept(self, digest: str, user: User) -> bool:
+        """See `PeopleStore.accept`. The lead is locked meanwhile: nobody else takes it in between."""
+        with self._store.leading() as session:
+            row = session.get(InvitationRow, digest)
+            if row is None:
+                return False
+            session.delete(row)
+            session.exec(delete(SessionRow).where(col(SessionRow.name) == user.name))
+            session.merge(user_row(user))
+        return True
+
+    def start_session(self, session: Session) -> None:
+        """See `PeopleStore.start_session`."""
+        idle = col(SessionRow.seen_at) <= iso(session.created_at - IDLE)
+        old = col(SessionRow.created_at) <= iso(session.created_at - LONGEST)
+        mine = col(UserRow.name) == session.user
+        with self._store.leading() as transaction:
+            transaction.exec(delete(SessionRow).where(or_(idle, old)))
+            transaction.add(session_row(session))
+            transaction.exec(update(UserRow).where(mine).values(logged_in_at=iso(session.created_at)))
+
+    def session(self, digest: str) -> tuple[Session, User] | None:
+        """See `PeopleStore.session`."""
+        query = select(SessionRow, UserRow).where(SessionRow.digest == digest, SessionRow.name == UserRow.name)
+        with self._store.reading() as session:
+            found = session.exec(query).first()
+            return None if found is None else (read_session(found[0]), read_user(found[1]))
+
+    def sessions(self, user: str) -> tuple[Session, ...]:
+        """See `PeopleStore.sessions`."""
+        query = select(SessionRow).where(SessionRow.name == user).order_by(col(SessionRow.created_at).desc())
+        with self._store.reading() as session:
+            return tuple(read_session(row) for row in session.exec(query))
+
+    def seen(self, digest: str, at: datetime) -> None:
+        """See `PeopleStore.seen`."""
+        with self._store.leading() as session:
+            session.exec(update(SessionRow).where(col(SessionRow.digest) == digest).values(seen_at=iso(at)))
+
+    def end_sessions(self, user: str, *, only: str | None = None, but: str | None = None) -> int:
+        """See `PeopleStore.end_sessions`."""
+        which = [col(SessionRow.name) == user]
+        which += [col(SessionRow.digest) == only] if only is not None else []
+        which += [col(SessionRow.digest) != but] if but is not None else []
+        with self._store.leading() as session:
+            return int(session.exec(delete(SessionRow).where(*which)).rowcount)
+
+    def add_token(self, token: ApiToken) -> None:
+        """See `PeopleStore.add_token`."""
+        with self._store.leading() as session:
+            session.add(token_row(token))
+
+    def token(self, digest: str) -> tuple[ApiToken, Role | None] | None:
+        """See `PeopleStore.token`."""
+        owner = col(UserRow.name) == col(TokenRow.owner)
+        query = select(TokenRow, UserRow).join(UserRow, owner, isouter=True).where(TokenRow.digest == digest)
+        with self._store.reading() as session:
+            found: Any = session.exec(query).first()
+            if found is None:
+                return None
+            row, user = found
+            return read_token(row), None if user is None else Role(user.role)
+
+    def tokens(self, owner: str | None = None) -> tuple[ApiToken, ...]:
+        """See `PeopleStore.tokens`."""
+        query = select(TokenRow).order_by(col(TokenRow.created_at).desc(), col(TokenRow.id).desc())
+        if owner is not None:
+            query = query.where(TokenRow.owner == owner)
+        with self._store.reading() as session:
+            return tuple(read_token(row) for row in session.exec(query))
+
+    def token_used(self, digest: str, at: datetime) -> None:
+        """See `PeopleStore.token_used`."""
+        with self._store.leading() as session:
+            session.exec(update(TokenRow).where(col(TokenRow.digest) == digest).values(used_at=iso(at)))
+
+    def remove_token(self, token: str) -> None:
+        """See `PeopleStore.remove_token`."""
+        with self._store.leading() as session:
+            session.exec(delete(TokenRow).where(col(TokenRow.id) == token))
+
+    def write_audit(self, entries: Sequence[AuditEntry]) -> None:
+        """See `PeopleStore.write_audit`."""
+        rows = [audit_row(entry) for entry in entries]
+        with self._store.leading() as session:
+            session.add_all(rows)
+            session.flush()
+            if any((row.id or 0) % _PRUNE_EVERY == 0 for row in rows):
+                _prune(session, max(entry.at for entry in entries))
+
+    def audit(self, wanted: AuditFilter, *, limit: int) -> tuple[AuditEntry, ...]:
+        """See `PeopleStore.audit`."""
+        query = select(AuditRow).where(*_conditions(wanted)).order_by(col(AuditRow.id).desc()).limit(limit)
+        with self._store.reading() as session:
+            return tuple(read_audit(row) for row in session.exec(query))
+
+
+def _conditions(wanted: AuditFilter) -> list[Any]:
+    said = [col(AuditRow.subject), col(AuditRow.why), col(AuditRow.outcome)]
+    found: list[Any] = []
+    if wanted.name is not None:
+        found.append(col(AuditRow.name) == wanted.name)
+    if wanted.action is not None:
+        found.append(col(AuditRow.action) == wanted.action)
+    if wanted.text is not None:
+        text = wanted.text.lower().replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+        found.append(or_(*(func.lower(column).contains(text, autoescape=True) for column in said)))
+    if wanted.since is not None:
+        found.append(col(AuditRow.at) >= iso(wanted.since))
+    if wanted.until is not None:
+        found.append(col(AuditRow.at) <= iso(wanted.until))
+    if wanted.before is not None:
+        found.append(col(AuditRow.id) < wanted.before)
+    if wanted.refused is not None:
+        found.append(col(AuditRow.refused) == wanted.refused)
+    return found
+
+
+def _prune(session: SqlSession, now: datetime) -> None:
+    """Now and then."""
+    session.exec(delete(AuditRow).where(col(AuditRow.at) < iso(now - _AUDIT_KEPT)))
+    for refused, keep in _KEEP.items():
+        kind = col(AuditRow.refused) == refused
+        oldest = select(AuditRow.id).where(kind).order_by(col(AuditRow.id).desc()).offset(keep - 1).limit(1)
+        last = session.exec(oldest).first()
+        if last is not None:
+            session.exec(delete(AuditRow).where(kind, col(AuditRow.id) < last))

@@ -1,0 +1,94 @@
+"""What the controller needs to keep of people. Synchronous; every method blocks for at most 5 s.
+
+Every write raises `LostLease` where another controller leads, and `TransientError` where nothing was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from controller.core.people import ApiToken, AuditEntry, AuditFilter, Invitation, Role, Session, User
+
+
+class PeopleStore(Protocol):
+    """People, what they log in with, and the audit log. Names are kept as `named` makes them."""
+
+    def users(self) -> tuple[User, ...]:
+        """All, by name."""
+        ...
+
+    def user(self, name: str) -> User | None:
+        """That one."""
+        ...
+
+    def save_user(self, user: User) -> None:
+        """A new one, or what has changed of one."""
+        ...
+
+    def remove_user(self, name: str) -> None:
+        """With sessions, tokens and invitations. One that is gone is success."""
+        ...
+
+    def invite(self, invitation: Invitation) -> None:
+        """An earlier one for the same name is good for nothing any more; so are those that expired before `expires_at`
+        less the time that one holds."""
+        ...
+
+    def invitation(self, digest: str) -> Invitation | None:
+        """That one, expired or not."""
+        ...
+
+    def accept(self, digest: str, user: User) -> bool:
+        """Use up the invitation, end that person's sessions and save the user, in one transaction; False where the
+        invitation is gone: nothing is changed then."""
+        ...
+
+    def start_session(self, session: Session) -> None:
+        """A new one, and when its user logged in; those that are over at that time are forgotten."""
+        ...
+
+    def session(self, digest: str) -> tuple[Session, User] | None:
+        """That one and whose it is."""
+        ...
+
+    def sessions(self, user: str) -> tuple[Session, ...]:
+        """Of that person, the newest first."""
+        ...
+
+    def seen(self, digest: str, at: datetime) -> None:
+        """It was used. One that is gone is success."""
+        ...
+
+    def end_sessions(self, user: str, *, only: str | None = None, but: str | None = None) -> int:
+        """Of that person; `only` the one of that digest, or all `but` that one. How many they were."""
+        ...
+
+    def add_token(self, token: ApiToken) -> None:
+        """A new one."""
+        ...
+
+    def token(self, digest: str) -> tuple[ApiToken, Role | None] | None:
+        """That one and its owner's role; None for the role where the owner is no user."""
+        ...
+
+    def tokens(self, owner: str | None = None) -> tuple[ApiToken, ...]:
+        """All, or those of that person; the newest first."""
+        ...
+
+    def token_used(self, digest: str, at: datetime) -> None:
+        """It was used. One that is gone is success."""
+        ...
+
+    def remove_token(self, token: str) -> None:
+        """The one of that id. One that is gone is success."""
+        ...
+
+    def write_audit(self, entries: Sequence[AuditEntry]) -> None:
+        """Add to the audit log. A year is kept, and 100,000 entries of what was done, 20,000 of what was refused."""
+        ...
+
+    def audit(self, wanted: AuditFilter, *, limit: int) -> tuple[AuditEntry, ...]:
+        """The newest, newest first."""
+        ...

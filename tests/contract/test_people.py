@@ -1,0 +1,261 @@
+"""PeopleStore: the same promises from memory, from SQLite and from PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.core.errors import LostLease, TransientError
+from controller.core.people import (
+    IDLE,
+    INVITED_FOR,
+    LONGEST,
+    ApiToken,
+    AuditEntry,
+    AuditFilter,
+    Invitation,
+    Role,
+    Session,
+    User,
+    digest_of,
+)
+from controller.people_port import PeopleStore
+from tests.contract.databases import Database, database_of
+from tests.fakes.clock import START
+
+ADA = User("ada", Role.OPERATOR, START, "$argon2id$...", "password", START + timedelta(microseconds=1))
+BOB = User("bob", Role.VIEWER, START, source="oidc")
+
+
+@pytest.fixture(params=["fake", "sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    yield from database_of(request, tmp_path)
+
+
+@pytest.fixture
+def store(database: Database) -> Any:
+    return database.store()
+
+
+@pytest.fixture
+def people(database: Database, store: Any) -> PeopleStore:
+    return database.people(store)
+
+
+def session(number: int, user: User = ADA, **changes: Any) -> Session:
+    at = START + timedelta(minutes=number)
+    made = Session(digest_of(f"session {number}"), user.name, at, at, "192.0.2.7", "a browser \U0001f98a")
+    return replace(made, **changes)
+
+
+def token(number: int, owner: str = "ada", **changes: Any) -> ApiToken:
+    at = START + timedelta(minutes=number)
+    digest = digest_of(f"token {number}")
+    return replace(ApiToken(f"tok_{number:012x}", "ci", owner, Role.VIEWER, "st_abcde", digest, at), **changes)
+
+
+def invitation(code: str, user: User = ADA, **changes: Any) -> Invitation:
+    return replace(Invitation(digest_of(code), user.name, user.role, START + INVITED_FOR, "root"), **changes)
+
+
+def entry(number: int, **changes: Any) -> AuditEntry:
+    at = START + timedelta(minutes=number)
+    made = AuditEntry(at, "ada", "operator", "session", "192.0.2.7", "order drain", f"node/gpu-{number}", "why not")
+    return replace(made, **changes)
+
+
+def test_there_is_nobody_at_first(people: PeopleStore) -> None:
+    assert (people.users(), people.user("ada"), people.sessions("ada"), people.tokens()) == ((), None, (), ())
+    assert people.audit(AuditFilter(), limit=9) == ()
+    assert (people.session("?"), people.token("?"), people.invitation("?")) == (None, None, None)
+
+
+def test_people_come_back_whole_and_change(database: Database, people: PeopleStore) -> None:
+    people.save_user(BOB)
+    people.save_user(ADA)
+    people.save_user(replace(BOB, role=Role.ADMIN))
+
+    assert database.people(database.store()).users() == (ADA, replace(BOB, role=Role.ADMIN))
+    assert people.user("ada") == ADA
+
+
+def test_a_session_is_found_with_its_user_and_notes_the_login(people: PeopleStore) -> None:
+    people.save_user(ADA)
+    people.start_session(session(5))
+
+    assert people.session(session(5).digest) == (session(5), replace(ADA, logged_in_at=session(5).created_at))
+    people.seen(session(5).digest, START + timedelta(hours=1))
+    people.seen("gone", START)
+    assert people.sessions("ada") == (session(5, seen_at=START + timedelta(hours=1)),)
+
+
+@pytest.mark.parametrize("passed", [IDLE, LONGEST])
+def test_sessions_that_are_over_are_forgotten(people: PeopleStore, passed: timedelta) -> None:
+    people.save_user(ADA)
+    late = START + passed
+    people.start_session(session(1, created_at=START, seen_at=late if passed == LONGEST else START))
+    people.start_session(session(2, created_at=late - timedelta(minutes=1), seen_at=late))
+    people.start_session(session(3, created_at=late, seen_at=late))
+
+    assert [found.digest for found in people.sessions("ada")] == [session(3).digest, session(2).digest]
+
+
+@pytest.mark.parametrize(
+    ("which", "left"),
+    [({}, []), ({"only": 1}, [3, 2]), ({"but": 1}, [1]), ({"only": 4}, [3, 2, 1])],
+)
+def test_sessions_end(people: PeopleStore, which: dict[str, int], left: list[int]) -> None:
+    for user in (ADA, BOB):
+        people.save_user(user)
+    for number in (1, 2, 3):
+        people.start_session(session(number))
+    people.start_session(session(4, BOB))
+
+    ended = people.end_sessions("ada", **{name: session(number).digest for name, number in which.items()})
+
+    assert ended == 3 - len(left)
+    assert [found.digest for found in people.sessions("ada")] == [session(number).digest for number in left]
+    assert people.session(session(4).digest) is not None
+
+
+def test_a_token_is_found_with_the_role_of_its_owner(people: PeopleStore) -> None:
+    people.save_user(ADA)
+    full = token(1, expires_at=START + timedelta(days=1), used_at=START, role=Role.OPERATOR)
+    for one in (full, token(2, "state-directory")):
+        people.add_token(one)
+
+    assert people.token(full.digest) == (full, Role.OPERATOR)
+    assert people.token(token(2).digest) == (token(2, "state-directory"), None)
+    people.token_used(token(2).digest, START)
+    people.token_used("gone", START)
+    assert people.tokens() == (token(2, "state-directory", used_at=START), full)
+    assert people.tokens("ada") == (full,)
+    people.remove_token(full.id)
+    people.remove_token(full.id)
+    assert people.token(full.digest) is None
+
+
+def test_who_is_removed_leaves_nothing_to_come_in_with(people: PeopleStore) -> None:
+    for user in (ADA, BOB):
+        people.save_user(user)
+        people.start_session(session(1 if user is ADA else 2, user))
+        people.add_token(token(1 if user is ADA else 2, user.name))
+        people.invite(invitation(user.name, user))
+
+    people.remove_user("ada")
+    people.remove_user("ada")
+
+    assert (people.user("ada"), people.session(session(1).digest), people.tokens("ada")) == (None, None, ())
+    assert people.invitation(digest_of("ada")) is None
+    assert people.user("bob") is not None
+    assert people.session(session(2).digest) is not None
+    assert people.tokens("bob") == (token(2, "bob"),)
+    assert people.invitation(digest_of("bob")) is not None
+
+
+def test_a_newer_invitation_takes_the_place_of_the_older_one(people: PeopleStore) -> None:
+    people.invite(invitation("old"))
+    people.invite(invitation("others", BOB))
+    people.invite(invitation("new", role=Role.ADMIN))
+
+    assert people.invitation(digest_of("old")) is None
+    assert people.invitation(digest_of("new")) == invitation("new", role=Role.ADMIN)
+    assert people.invitation(digest_of("others")) == invitation("others", BOB)
+
+
+def test_expired_invitations_are_forgotten_with_the_next_one(people: PeopleStore) -> None:
+    people.invite(invitation("old"))
+    people.invite(invitation("new", BOB, expires_at=START + 2 * INVITED_FOR))
+
+    assert people.invitation(digest_of("old")) is None
+
+
+def test_an_invitation_ends_what_ran_with_the_old_password(people: PeopleStore) -> None:
+    people.save_user(ADA)
+    people.start_session(session(1))
+    people.invite(invitation("code"))
+
+    assert people.accept(digest_of("code"), replace(ADA, password="new"))
+    assert not people.accept(digest_of("code"), replace(ADA, password="once more"))
+    assert people.user("ada") == replace(ADA, password="new")
+    assert people.sessions("ada") == ()
+
+
+def test_an_invitation_is_used_once_by_many_at_the_same_time(database: Database, people: PeopleStore) -> None:
+    people.invite(invitation("code"))
+    others = [database.people(database.store()) for _ in range(4)]
+    done: list[bool] = []
+
+    def accept(store: PeopleStore, number: int) -> None:
+        done.append(store.accept(digest_of("code"), replace(ADA, password=f"of {number}")))
+
+    threads = [threading.Thread(target=accept, args=(other, number)) for number, other in enumerate(others)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(done) == [False, False, False, True]
+
+
+def test_the_audit_log_is_searched(people: PeopleStore) -> None:
+    people.write_audit([entry(1), entry(2, name="bob", action="key create", subject="key/1", why="50% of Caf\xe9")])
+    people.write_audit([entry(3, refused=True, outcome="too low", name="")])
+    everything = people.audit(AuditFilter(), limit=9)
+
+    assert [found.subject for found in everything] == ["node/gpu-3", "key/1", "node/gpu-1"]
+    assert replace(everything[-1], id=0) == entry(1)
+    for wanted, subjects in (
+        (AuditFilter(name="bob"), ["key/1"]),
+        (AuditFilter(action="order drain"), ["node/gpu-3", "node/gpu-1"]),
+        (AuditFilter(text="NODE/GPU"), ["node/gpu-3", "node/gpu-1"]),
+        (AuditFilter(text="0% of"), ["key/1"]),
+        (AuditFilter(text="node_gpu"), []),
+        (AuditFilter(text="\0\ud800"), []),
+        (AuditFilter(name="\0", action="\ud800"), []),
+        (AuditFilter(refused=True), ["node/gpu-3"]),
+        (AuditFilter(refused=False), ["key/1", "node/gpu-1"]),
+        (AuditFilter(since=entry(2).at), ["node/gpu-3", "key/1"]),
+        (AuditFilter(until=entry(2).at), ["key/1", "node/gpu-1"]),
+        (AuditFilter(before=everything[0].id), ["key/1", "node/gpu-1"]),
+    ):
+        assert [found.subject for found in people.audit(wanted, limit=9)] == subjects, wanted
+    assert [found.subject for found in people.audit(AuditFilter(), limit=1)] == ["node/gpu-3"]
+
+
+def test_nothing_is_written_once_another_leads(database: Database, store: Any, people: PeopleStore) -> None:
+    store.take_term()
+    people.save_user(ADA)
+    people.invite(invitation("code"))
+    database.store().take_term()
+
+    for change in (
+        lambda: people.save_user(BOB),
+        lambda: people.remove_user("ada"),
+        lambda: people.accept(digest_of("code"), ADA),
+        lambda: people.start_session(session(1)),
+        lambda: people.end_sessions("ada"),
+        lambda: people.add_token(token(1)),
+        lambda: people.write_audit([entry(1)]),
+    ):
+        with pytest.raises(LostLease):
+            change()
+    assert people.users() == (ADA,)
+    assert people.invitation(digest_of("code")) is not None
+
+
+def test_without_the_database_nothing_is_done(database: Database, people: PeopleStore) -> None:
+    people.save_user(ADA)
+    with database.gone():
+        for change in (lambda: people.save_user(BOB), lambda: people.write_audit([entry(1)])):
+            with pytest.raises(TransientError):
+                change()
+
+    assert people.users() == (ADA,)
+    assert people.audit(AuditFilter(), limit=9) == ()

@@ -1,0 +1,164 @@
+"""PeopleStore in memory, with the fencing of its store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from controller.core.people import (
+    INVITED_FOR,
+    ApiToken,
+    AuditEntry,
+    AuditFilter,
+    Invitation,
+    Role,
+    Session,
+    User,
+)
+from tests.fakes.store import FakeStore
+
+
+@dataclass
+class PeopleRows:
+    """What lasts, on the database of the store."""
+
+    users: dict[str, User] = field(default_factory=dict)
+    invitations: dict[str, Invitation] = field(default_factory=dict)
+    sessions: dict[str, Session] = field(default_factory=dict)
+    tokens: dict[str, ApiToken] = field(default_factory=dict)
+    audit: list[AuditEntry] = field(default_factory=list)
+
+
+class FakePeople:
+    """See `PeopleStore`. `rows` may be looked at and filled by tests."""
+
+    def __init__(self, store: FakeStore | None = None) -> None:
+        self._store = store or FakeStore()
+        self.database = self._store.database
+        self.rows: PeopleRows = self.database.people.setdefault("rows", PeopleRows())
+
+    def users(self) -> tuple[User, ...]:
+        with self.database.asked():
+            return tuple(self.rows.users[name] for name in sorted(self.rows.users))
+
+    def user(self, name: str) -> User | None:
+        with self.database.asked():
+            return self.rows.users.get(name)
+
+    def save_user(self, user: User) -> None:
+        with self._store.leading():
+            self.rows.users[user.name] = user
+
+    def remove_user(self, name: str) -> None:
+        with self._store.leading():
+            self.rows.users.pop(name, None)
+            self._without(lambda session: session.user == name)
+            self.rows.tokens = {key: token for key, token in self.rows.tokens.items() if token.owner != name}
+            self.rows.invitations = {key: one for key, one in self.rows.invitations.items() if one.name != name}
+
+    def invite(self, invitation: Invitation) -> None:
+        with self._store.leading():
+            over = invitation.expires_at - INVITED_FOR
+            self.rows.invitations = {
+                digest: one
+                for digest, one in self.rows.invitations.items()
+                if one.name != invitation.name and one.expires_at > over
+            } | {invitation.digest: invitation}
+
+    def invitation(self, digest: str) -> Invitation | None:
+        with self.database.asked():
+            return self.rows.invitations.get(digest)
+
+    def accept(self, digest: str, user: User) -> bool:
+        with self._store.leading():
+            if self.rows.invitations.pop(digest, None) is None:
+                return False
+            self._without(lambda session: session.user == user.name)
+            self.rows.users[user.name] = user
+            return True
+
+    def start_session(self, session: Session) -> None:
+        with self._store.leading():
+            self._without(lambda known: known.until <= session.created_at)
+            self.rows.sessions[session.digest] = session
+            user = self.rows.users[session.user]
+            self.rows.users[user.name] = replace(user, logged_in_at=session.created_at)
+
+    def session(self, digest: str) -> tuple[Session, User] | None:
+        with self.database.asked():
+            found = self.rows.sessions.get(digest)
+            return (found, self.rows.users[found.user]) if found is not None else None
+
+    def sessions(self, user: str) -> tuple[Session, ...]:
+        with self.database.asked():
+            found = [session for session in self.rows.sessions.values() if session.user == user]
+            return tuple(sorted(found, key=lambda session: session.created_at, reverse=True))
+
+    def seen(self, digest: str, at: datetime) -> None:
+        with self._store.leading():
+            if digest in self.rows.sessions:
+                self.rows.sessions[digest] = replace(self.rows.sessions[digest], seen_at=at)
+
+    def end_sessions(self, user: str, *, only: str | None = None, but: str | None = None) -> int:
+        with self._store.leading():
+            return self._without(
+                lambda session: session.user == user and only in (None, session.digest) and but != session.digest
+            )
+
+    def _without(self, gone: Callable[[Session], bool]) -> int:
+        ended = [digest for digest, session in self.rows.sessions.items() if gone(session)]
+        for digest in ended:
+            del self.rows.sessions[digest]
+        return len(ended)
+
+    def add_token(self, token: ApiToken) -> None:
+        with self._store.leading():
+            self.rows.tokens[token.digest] = token
+
+    def token(self, digest: str) -> tuple[ApiToken, Role | None] | None:
+        with self.database.asked():
+            found = self.rows.tokens.get(digest)
+            if found is None:
+                return None
+            owner = self.rows.users.get(found.owner)
+            return found, owner.role if owner is not None else None
+
+    def tokens(self, owner: str | None = None) -> tuple[ApiToken, ...]:
+        with self.database.asked():
+            found = [token for token in self.rows.tokens.values() if owner in (None, token.owner)]
+            return tuple(sorted(found, key=lambda token: (token.created_at, token.id), reverse=True))
+
+    def token_used(self, digest: str, at: datetime) -> None:
+        with self._store.leading():
+            if digest in self.rows.tokens:
+                self.rows.tokens[digest] = replace(self.rows.tokens[digest], used_at=at)
+
+    def remove_token(self, token: str) -> None:
+        with self._store.leading():
+            self.rows.tokens = {key: known for key, known in self.rows.tokens.items() if known.id != token}
+
+    def write_audit(self, entries: Sequence[AuditEntry]) -> None:
+        with self._store.leading():
+            for entry in entries:
+                newest = self.rows.audit[-1].id if self.rows.audit else 0
+                self.rows.audit.append(replace(entry, id=newest + 1))
+            oldest = entries[-1].at - timedelta(days=366)
+            self.rows.audit = [entry for entry in self.rows.audit if entry.at >= oldest]
+
+    def audit(self, wanted: AuditFilter, *, limit: int) -> tuple[AuditEntry, ...]:
+        with self.database.asked():
+            return tuple([entry for entry in reversed(self.rows.audit) if _matches(entry, wanted)][:limit])
+
+
+def _matches(entry: AuditEntry, wanted: AuditFilter) -> bool:
+    said = f"{entry.subject}\n{entry.why}\n{entry.outcome}".lower()
+    return (
+        wanted.name in (None, entry.name)
+        and wanted.action in (None, entry.action)
+        and (wanted.text is None or wanted.text.lower() in said)
+        and (wanted.since is None or entry.at >= wanted.since)
+        and (wanted.until is None or entry.at <= wanted.until)
+        and (wanted.before is None or entry.id < wanted.before)
+        and wanted.refused in (None, entry.refused)
+    )
