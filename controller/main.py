@@ -16,9 +16,11 @@ import uvicorn
 from controller.adapters.telemetry import Telemetry
 from controller.api.app import create_app
 from controller.api.deps import LEADS, Sources
+from controller.api.proxies import Doorway
 from controller.core.errors import LostLease, PermanentError, TransientError
 from controller.installation import Layout
 from controller.settings import ConfigError, load
+from controller.stack.binding import Bound, bound
 from controller.wiring import Claim, Leader, Place, claim, complain, lead, standing_by
 
 _RETRY_S, _PATIENCE_S = 1.0, 1.0
@@ -118,7 +120,7 @@ def main() -> None:
     layout = Layout(given.state_dir)
     try:
         settings = load(layout.config)
-        code = run(Place(layout, given.port or settings.ports.controller), settings.controller.host)
+        code = run(Place(layout, given.port or settings.ports.controller), bound(settings, layout, complain))
     except ConfigError as error:
         complain(str(error))
         code = _BAD_CONFIGURATION
@@ -128,13 +130,18 @@ def main() -> None:
     sys.exit(code)
 
 
-def run(place: Place, host: str) -> int:
+def run(place: Place, served: Bound) -> int:
     """Serve until SIGTERM, SIGINT or the loss of the lead; the exit code. Raises like `Place.read`."""
     telemetry = Telemetry()
     candidate = Candidate(place, telemetry)
     app = create_app(standing_by(place, telemetry, candidate.who_leads))
     config = uvicorn.Config(
-        app, host=host, port=place.port, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_S
+        Doorway(app, served.doors),
+        port=place.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=_GRACE_S,
+        **served.uvicorn(),
     )
     server = uvicorn.Server(config)
 
@@ -142,6 +149,7 @@ def run(place: Place, host: str) -> int:
         server.should_exit = True
 
     signal.signal(signal.SIGTERM, stop)  # until uvicorn stops on it, which raises it once more for us at its end
+    app.state.live.stopping = lambda: server.should_exit  # pages that watch do not keep it from ending
     candidate.on_lead = lambda sources: setattr(app.state, "sources", sources)
     candidate.on_end = stop
     gc.freeze()  # what is loaded stays for good; to look through it again takes 40 ms, for which nobody is answered

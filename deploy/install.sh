@@ -123,6 +123,33 @@ install_python_packages() {
     if [ "$purpose" = test ]; then fingerprint requirements.lock >.venv/stoker-requirements.lock; fi
 }
 
+# What the pages take from npm: charts, and changes without a flicker. Everything else runs without it, too.
+install_web_packages() {
+    place=dashboards/web
+    wanted=$(cat "$place/package.json" "$place/package-lock.json" "$place/build.py" | sha256sum)
+    kept=$(cat "$place/node_modules/.stoker-$purpose" "$place/node_modules/.stoker-test" 2>/dev/null) || true
+    case $kept in *"$wanted"*) if [ -d "$place/static/vendor" ]; then return; fi ;; esac
+    if ! has npm && is_root && has apt-get; then (apt_install npm) || true; fi
+    if ! has npm; then
+        no_web_packages "npm is missing. As root, run: apt-get install --no-install-recommends npm"
+        return
+    fi
+    say "Installing the web packages of $place/package-lock.json"
+    with=--omit=dev
+    if [ "$purpose" = test ]; then with=--include=dev; fi
+    rm -f "$place"/node_modules/.stoker-*
+    if (cd "$place" && npm ci --ignore-scripts $with >/dev/null) && .venv/bin/python -m dashboards.web.build; then
+        printf '%s\n' "$wanted" >"$place/node_modules/.stoker-$purpose"
+    else
+        no_web_packages "npm could not install them; its words are above"
+    fi
+}
+
+no_web_packages() {
+    if [ "$purpose" = test ]; then stop "The web packages are missing: $1"; fi
+    say "The pages show no charts for now: $1" >&2
+}
+
 case $purpose in
 serve | test) ;;
 *) stop "deploy/install.sh: say serve or test" ;;
@@ -132,3 +159,4 @@ has "$PYTHON" || stop "Python is missing. As root, run: apt-get install python3 
     stop "$PYTHON is $("$PYTHON" --version), and 3.11 or newer is needed: make PYTHON=/path/to/python3.11 ..."
 install_debian_packages
 install_python_packages
+install_web_packages

@@ -4,30 +4,55 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI
 
+from controller.api.access_routes import add_openapi, routes_of
 from controller.api.deps import Sources
-from controller.api.routes import alerts, gateway, gateways, health, keys, orders, page, state
-from controller.core.errors import LostLease, TransientError
+from controller.api.routes import (
+    activity,
+    alerts,
+    audit,
+    drills,
+    gateway,
+    gateways,
+    health,
+    history,
+    keys,
+    oidc,
+    orders,
+    overrides,
+    people,
+    sessions,
+    simulations,
+    state,
+    tokens,
+)
+from controller.api.web import install
+
+_LARGEST_BODY = 32 * 1024**2  # bytes; more is read of nobody, logged in or not
 
 
 def create_app(sources: Sources) -> FastAPI:
-    """A FastAPI application over these sources. Handlers are plain functions: everything they read is synchronous."""
-    app = FastAPI(title="Stoker", version=version("stoker"), description="What the controller sees, decides and why.")
+    """A FastAPI application over these sources. Handlers are plain functions: everything they read is synchronous.
+
+    Raises:
+        RuntimeError: a route does not say what role it needs.
+    """
+    app = FastAPI(
+        title="Stoker",
+        version=version("stoker"),
+        description="What the controller sees, decides and why.",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=_LARGEST_BODY,
+    )
     app.state.sources = sources
-    for module in (health, state, orders, keys, gateway, gateways, alerts, page):
+    for module in (health, state, orders, keys, gateway, gateways, alerts, simulations, overrides, drills, history):
         app.include_router(module.router)
-    app.add_exception_handler(LostLease, _conflict)
-    app.add_exception_handler(TransientError, _unavailable)
+    for module in (sessions, oidc, people, tokens, audit, activity):
+        app.include_router(module.router)
+    install(app)
+    add_openapi(app)
+    list(routes_of(app))  # each says what it needs, or nothing starts
     return app
-
-
-def _conflict(_: Request, error: Exception) -> JSONResponse:
-    """Another controller leads: ask that one."""
-    return JSONResponse({"detail": str(error)}, 409)
-
-
-def _unavailable(_: Request, error: Exception) -> JSONResponse:
-    """What is needed for an answer is away: ask again."""
-    return JSONResponse({"detail": str(error)}, 503)

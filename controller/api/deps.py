@@ -10,18 +10,29 @@ from typing import Annotated, Protocol
 
 from fastapi import Depends, Header, HTTPException, Request
 
+from controller.api.access_door import Door
+from controller.api.access_unopened import UnopenedPeople
+from controller.api.drills import DrillDesk
+from controller.api.history import HistoryBook, UnopenedHistory
+from controller.api.oidc import SingleSignOn
+from controller.api.simulations import Simulations, UnopenedSimulations
 from controller.api.unopened import UnopenedAlerts, UnopenedKeys
 from controller.api.unopened_gateway import UnopenedDesk, UnopenedGateways
+from controller.api.unopened_pools import UnopenedDrillDesk, UnopenedDrills, UnopenedOverrides
 from controller.core.alarm import Alarm
 from controller.core.alarm_message import as_known
 from controller.core.alerts import Alert, HeardAlerts, KnownAlert
+from controller.core.costs import Costs
 from controller.core.decision import Plan
 from controller.core.event import Event
 from controller.core.gateways import GatewayAnswer, GatewayReport, GatewayStatus
 from controller.core.model import NodeName, ReplicaId, Snapshot
+from controller.core.overrides import Override
 from controller.core.policy import PoolPolicy
 from controller.core.quota import TokenLimits
 from controller.core.revision import Reverted, Revision, Standing
+from controller.people_port import PeopleStore
+from controller.pool_ports import DrillStore, OverrideStore
 from controller.ports import AccessState, KeyStore, StateStore
 
 LEADS = "leads"
@@ -29,11 +40,14 @@ LEADS = "leads"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the last good tick saw and wanted, and to whom nginx sends requests."""
+    """What the last good tick saw and wanted, and to whom nginx sends requests. `policies` were in force then, by what
+    people want: `overrides`."""
 
     snapshot: Snapshot
     plan: Plan
     routed: frozenset[ReplicaId]
+    policies: Sequence[PoolPolicy] = ()
+    overrides: Sequence[Override] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +117,10 @@ class Sources:
     """Everything that the API reads. `latest` is None before the first good tick; `metrics` is Prometheus's text.
 
     `lead` says who leads: "leads", or a sentence of who does instead. `wake` makes a tick soon. Whoever has the `token`
-    may give orders and make keys, whoever has the `gateway_token` may ask what another nginx is to run, and whoever has
-    the `alerts_token` may tell of alerts; an empty one lets nobody. `alarms` are those of the controller's own
-    evaluation, where no Alertmanager of ours tells of them. `tell` is for what the API itself did.
+    is an admin, whoever has the `gateway_token` may ask what another nginx is to run, whoever has the `alerts_token`
+    may tell of alerts, and whoever has the `metrics_token` may read the metrics; an empty one lets nobody. `people` are
+    the others who may something, and `door` is what is remembered of them between requests. `alarms` are those of the
+    controller's own evaluation, where no Alertmanager of ours tells of them. `tell` is for what the API itself did.
     """
 
     policies: Sequence[PoolPolicy]
@@ -127,6 +142,12 @@ class Sources:
     gateway_token: str = ""
     alerts: AlertBook = field(default_factory=UnopenedAlerts)
     alarms: Callable[[], Sequence[Alarm]] = tuple
+    overrides: OverrideStore = field(default_factory=UnopenedOverrides)
+    drills: DrillStore = field(default_factory=UnopenedDrills)
+    drill_desk: DrillDesk = field(default_factory=UnopenedDrillDesk)
+    history: HistoryBook = field(default_factory=UnopenedHistory)
+    costs: Costs = field(default_factory=Costs)
+    simulations: Simulations = field(default_factory=UnopenedSimulations)
 
     def known_alerts(self) -> list[KnownAlert]:
         """Those that fire, then those that ended within the last hour; of each kind the newest first."""
@@ -134,6 +155,12 @@ class Sources:
         return sorted(found, key=lambda known: (not known.alert.firing, -known.changed_at.timestamp()))
 
     alerts_token: str = ""
+    alertmanager: str = ""  # where ours has its page, as the controller's own machine finds it; empty: there is none
+    metrics_token: str = ""
+    people: PeopleStore = field(default_factory=UnopenedPeople)
+    door: Door = field(default_factory=Door)
+    oidc: SingleSignOn | None = None
+    public_url: str = ""  # what people write to get here; empty: as each of them asked for it
 
 
 def _sources(request: Request) -> Sources:
@@ -145,12 +172,12 @@ def _sources(request: Request) -> Sources:
 SourcesDep = Annotated[Sources, Depends(_sources)]
 
 
+def base_of(request: Request, sources: Sources) -> str:
+    """How links to this controller begin."""
+    return sources.public_url or str(request.base_url).rstrip("/")
+
+
 Bearer = Annotated[str | None, Header(alias="authorization")]
-
-
-def require_token(sources: SourcesDep, authorization: Bearer = None) -> None:
-    """Whoever asks has the token of the state directory. Answers 401 otherwise."""
-    _require(authorization, sources.token, "api.token")
 
 
 def require_gateway_token(sources: SourcesDep, authorization: Bearer = None) -> None:
@@ -182,6 +209,5 @@ def _require(authorization: str | None, token: str, file: str) -> None:
 
 
 _BEARER = {"WWW-Authenticate": "Bearer"}
-TOKEN = Depends(require_token)
 GATEWAY_TOKEN = Depends(require_gateway_token)
 ALERTS_TOKEN = Depends(require_alerts_token)

@@ -40,14 +40,24 @@ class RevisionTextOut(RevisionOut):
     text: str = Field(description="nginx.conf.")
 
 
+class DiffOut(BaseModel):
+    """What is different between two configurations."""
+
+    before: int
+    after: int
+    lines: list[str] = Field(description="As `diff -u` has it; none: they are equal.")
+
+
 class StandingOut(BaseModel):
     """How it stands with the settings of the gateway."""
 
     revision: int | None = Field(description="The newest; none before the first.")
     generation: str
+    taken_at: datetime | None = Field(description="When nginx took the newest one.")
     reverted_to: int | None = Field(description="Somebody went back to the settings of that one.")
     reverted_at: datetime | None
     why: str
+    certificate_ends: datetime | None = Field(description="None where it has none, or nobody can read it.")
     refused: str = Field(description="Why nginx runs with other settings than it should; mostly empty.")
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 _LONGEST_S = 100 * 366 * 86_400.0
 Why = Annotated[str, Field(max_length=500, description="For the events.")]
+Said = Annotated[str, Field(max_length=100, pattern=r"^[^\x00]*$")]  # no database looks for a NUL
 Seconds = Annotated[float, Field(allow_inf_nan=False, le=_LONGEST_S)]
 
 
@@ -23,6 +24,21 @@ class KeyIn(BaseModel):
     expires_in_s: Annotated[Seconds, Field(gt=0)] | None = None
     expires_at: AwareDatetime | None = Field(default=None, description="Instead of `expires_in_s`.")
     why: Why = ""
+
+
+class KeysQuery(BaseModel):
+    """Which keys: those that all of this fits."""
+
+    key: Said | None = Field(default=None, description="Only those with this id or name.")
+    text: Said = Field(default="", description="Somewhere in the name or the id.")
+    plan: Said | None = None
+    state: Literal["usable", "blocked"] | None = Field(
+        default=None, description="usable: blocked ones, too; none: also those that are revoked or expired."
+    )
+    before: Said | None = Field(
+        default=None, description="For the next page: only those that come after the key with this id."
+    )
+    limit: int = Field(default=1000, ge=1, le=1000, description="How many at most, the newest first.")
 
 
 class RevokeIn(BaseModel):

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from controller.api.override_schemas import OverrideOut
+
 
 class ReasonOut(BaseModel):
     """One step of the why."""
@@ -144,6 +146,9 @@ class PoolOut(BaseModel):
     signals: list[SignalOut] = Field(description="What each signal said in the last tick.")
     shadow: ShadowOut | None
     reasons: list[ReasonOut] = Field(description="Why it has this size, as of the last tick.")
+    override: OverrideOut | None = Field(
+        description="What people want in place of the configuration; mode, floor and ceiling are those in force."
+    )
 
 
 class ReplicaOut(BaseModel):
@@ -178,6 +183,9 @@ class NodeOut(BaseModel):
     answering: bool = Field(description="Whether its container engine answered the last tick.")
     silent_since: datetime | None
     cordoned: bool = Field(description="Whether somebody wants nothing new on it.")
+    order: str | None = Field(description="cordon, or drain: its replicas are replaced elsewhere, too.")
+    ordered_at: datetime | None
+    why: str = Field(description="Why it was ordered, in somebody's words.")
     replicas: int
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, datetime
 
-from controller.core.access import ApiKey, KeyId
+from controller.core.access import EVERY_KEY, ApiKey, KeyId, KeySearch
 from controller.core.alerts import Alert, HeardAlerts, KnownAlert
 from controller.core.decision import Memory, Plan
 from controller.core.errors import LostLease
@@ -13,7 +13,7 @@ from controller.core.evaluation import Evaluation
 from controller.core.event import Event
 from controller.core.model import Order, PoolName, Term
 from controller.core.quota import DayUsage
-from controller.ports import LastWords, Recorded, RecordedEvaluation
+from controller.ports import DecisionQuery, EventQuery, LastWords, Recorded, RecordedEvaluation, RecordedEvent
 
 _REFUSAL = "this controller stands by; ask the one that leads"
 
@@ -81,6 +81,14 @@ class Unopened:
         """None."""
         return ()
 
+    def find_decisions(self, query: DecisionQuery) -> tuple[Recorded, ...]:
+        """None."""
+        return ()
+
+    def find_events(self, query: EventQuery) -> tuple[RecordedEvent, ...]:
+        """None."""
+        return ()
+
 
 class UnopenedKeys:
     """See `KeyStore`: everything raises `LostLease`, as no answer at all would look like no keys."""
@@ -89,7 +97,9 @@ class UnopenedKeys:
         """Refused."""
         raise LostLease(_REFUSAL)
 
-    def find_keys(self, *, limit: int, of: str | None = None) -> tuple[ApiKey, ...]:
+    def find_keys(
+        self, *, limit: int, of: str | None = None, ids: Collection[KeyId] | None = None, fits: KeySearch = EVERY_KEY
+    ) -> tuple[ApiKey, ...]:
         """Refused."""
         raise LostLease(_REFUSAL)
 

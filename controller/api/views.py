@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from controller.api.deps import Seen
 from controller.api.evaluations import reason_of, shadow_of, signals_of
+from controller.api.override_schemas import OverrideOut, bounds_of, pause_of
 from controller.api.schemas import (
     ColdStartOut,
     DecisionOut,
@@ -28,6 +29,8 @@ from controller.core.model import (
     Known,
     Node,
     NodeName,
+    Order,
+    OrderKind,
     PoolMemory,
     PoolReadings,
     Replica,
@@ -35,16 +38,19 @@ from controller.core.model import (
     ReplicaState,
     Signal,
 )
+from controller.core.orders import NODE
 from controller.core.policy import PoolPolicy
+from controller.core.reason import ReasonCode
 from controller.ports import LastWords, Recorded
 
 
 def pools_of(seen: Seen | None, policies: Sequence[PoolPolicy]) -> list[PoolOut]:
     """Every configured pool, also before the first tick."""
-    return [_pool(seen, policy) for policy in policies]
+    in_force = {policy.pool: policy for policy in seen.policies} if seen else {}
+    return [_pool(seen, policy, in_force.get(policy.pool, policy)) for policy in policies]
 
 
-def _pool(seen: Seen | None, policy: PoolPolicy) -> PoolOut:
+def _pool(seen: Seen | None, configured: PoolPolicy, policy: PoolPolicy) -> PoolOut:
     memory = seen.plan.memory.pools.get(policy.pool) if seen else None
     mine = [known for known in seen.plan.memory.replicas.values() if known.pool == policy.pool] if seen else []
     counts = {state: sum(1 for known in mine if known.state is state) for state in ReplicaState}
@@ -73,7 +79,17 @@ def _pool(seen: Seen | None, policy: PoolPolicy) -> PoolOut:
         signals=signals_of(seen.plan.evaluations.get(policy.pool) if seen else None),
         shadow=shadow_of(memory.shadow if memory else None),
         reasons=[reason_of(step) for step in seen.plan.standing.get(policy.pool, ())] if seen else [],
+        override=_override(seen, configured, policy),
     )
+
+
+def _override(seen: Seen | None, configured: PoolPolicy, policy: PoolPolicy) -> OverrideOut | None:
+    found = next((one for one in seen.overrides if one.pool == policy.pool), None) if seen else None
+    if found is None:
+        return None
+    refused = any(note.code is ReasonCode.BOUNDS_REFUSED for note in policy.notes)
+    bounds = bounds_of(found, (configured.scaling.floor, configured.scaling.ceiling), in_force=not refused)
+    return OverrideOut(paused=found.pause is not None, pause=pause_of(found), bounds=bounds)
 
 
 def _healing(policy: PoolPolicy, memory: PoolMemory | None) -> HealingOut:
@@ -134,17 +150,24 @@ def _replica(replica: Replica, known: ReplicaMemory, seen: Seen) -> ReplicaOut:
 def nodes_of(seen: Seen | None, nodes: Sequence[NodeName]) -> list[NodeOut]:
     """Every node."""
     known = {node.name: node for node in seen.snapshot.nodes} if seen else {}
-    replicas = seen.snapshot.replicas if seen else ()
-    return [
-        NodeOut(
-            node=name,
-            answering=name in known and known[name].silent_since is None,
-            silent_since=known.get(name, Node(name)).silent_since,
-            cordoned=known.get(name, Node(name)).cordoned,
-            replicas=sum(1 for replica in replicas if replica.container.node == name),
-        )
-        for name in nodes
-    ]
+    held = Counter(replica.container.node for replica in seen.snapshot.replicas) if seen else Counter()
+    standing = seen.snapshot.orders if seen else ()
+    kinds = (OrderKind.CORDON, OrderKind.DRAIN)  # a drain is a cordon, too
+    wanted = {order.subject: order for kind in kinds for order in standing if order.kind is kind}
+    return [_node(known.get(name), name, wanted.get(f"{NODE}{name}"), held[name]) for name in nodes]
+
+
+def _node(known: Node | None, name: NodeName, wanted: Order | None, replicas: int) -> NodeOut:
+    return NodeOut(
+        node=name,
+        answering=known is not None and known.silent_since is None,
+        silent_since=known.silent_since if known else None,
+        cordoned=known is not None and known.cordoned,
+        order=wanted.kind.value if wanted else None,
+        ordered_at=wanted.at if wanted else None,
+        why=wanted.why if wanted else "",
+        replicas=replicas,
+    )
 
 
 def _cold_start(known: ReplicaMemory) -> ColdStartOut | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from controller.simulate import baselines
 from controller.simulate.changes import Changes
@@ -15,18 +15,19 @@ from controller.simulate.setup import Setup
 from controller.simulate.stoker import Stoker
 from controller.simulate.traces import Workload
 
-STOKER, SHADOW = "stoker", "shadow"
+STOKER, SHADOW, CHANGED = "stoker", "shadow", "changed"
 Watch = Callable[[str], Progress]  # called with a policy's name before its run
 
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """What came out, Stoker's own policy first, and why Stoker did what it did."""
+    """What came out, Stoker's own policy first, and why Stoker did what it did, with that and with further policies."""
 
     trace: Workload
     setup: Setup
     results: tuple[Result, ...]
     changes: Changes
+    second_changes: Mapping[str, Changes] = field(default_factory=dict)
 
 
 def rivals(names: Sequence[str], setup: Setup, trace: Workload) -> list[Scaler]:
@@ -40,16 +41,19 @@ def rivals(names: Sequence[str], setup: Setup, trace: Workload) -> list[Scaler]:
 
 
 def play(
-    trace: Workload, setup: Setup, others: Sequence[Scaler], shadow: Setup | None = None, watch: Watch | None = None
+    trace: Workload,
+    setup: Setup,
+    others: Sequence[Scaler],
+    seconds: Mapping[str, Setup] | None = None,
+    watch: Watch | None = None,
 ) -> Contest:
-    """Run them all, one after the other. `shadow` is the setup with the pool's second policy."""
-    changes = Changes(max(trace.duration_s, SCRAPE_S))
-    runs: list[tuple[str, Scaler, Setup]] = [(STOKER, Stoker(setup, changes.take), setup)]
-    if shadow is not None:
-        runs.append((SHADOW, Stoker(shadow), shadow))
+    """Run them all, one after the other. `seconds` are setups with further policies of Stoker's, by name."""
+    setups = {STOKER: setup, **(seconds or {})}
+    changes = {name: Changes(max(trace.duration_s, SCRAPE_S)) for name in setups}
+    runs: list[tuple[str, Scaler, Setup]] = [(name, Stoker(of, changes[name].take), of) for name, of in setups.items()]
     runs += [(scaler.name, scaler, setup) for scaler in others]
     results = []
     for name, scaler, its_setup in runs:
         found = run(trace, scaler, its_setup, watch(name) if watch else None)
         results.append(replace(found, scaler=name))
-    return Contest(trace, setup, tuple(results), changes)
+    return Contest(trace, setup, tuple(results), changes.pop(STOKER), changes)

@@ -96,9 +96,10 @@ class Score:
 
     def sample(self, now: float, fleet: Fleet) -> None:
         """Once a second."""
-        self._worst_queue = max(self._worst_queue, fleet.waiting())
+        waiting = fleet.waiting()
+        self._worst_queue = max(self._worst_queue, waiting)
         if now <= self._horizon_s:
-            counts = (fleet.serving(), self._desired)
+            counts = (fleet.serving(), self._desired, waiting)
             self._series.sample(now, fleet.arrivals - self._arrivals, fleet.in_flight, counts)
             self._arrivals = fleet.arrivals
 

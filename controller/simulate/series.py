@@ -20,16 +20,17 @@ class Point:
     ready: float
     desired: float
     first_token_p95_s: float | None
+    waiting: float = 0.0  # of those in flight
 
 
 class _Open:
     """A point that still grows."""
 
-    __slots__ = ("arrivals", "at_s", "desired", "first_tokens", "in_flight", "ready", "samples")
+    __slots__ = ("arrivals", "at_s", "desired", "first_tokens", "in_flight", "ready", "samples", "waiting")
 
     def __init__(self, at_s: float) -> None:
         self.at_s = at_s
-        self.samples = self.arrivals = self.in_flight = self.ready = self.desired = 0
+        self.samples = self.arrivals = self.in_flight = self.ready = self.desired = self.waiting = 0
         self.first_tokens = Histogram(_GROWTH)
 
     def swallow(self, later: _Open) -> None:
@@ -38,6 +39,7 @@ class _Open:
         self.in_flight += later.in_flight
         self.ready += later.ready
         self.desired += later.desired
+        self.waiting += later.waiting
         self.first_tokens.merge(later.first_tokens)
 
     def close(self, sample_s: float) -> Point:
@@ -49,6 +51,7 @@ class _Open:
             self.ready / count,
             self.desired / count,
             self.first_tokens.quantile(0.95),
+            self.waiting / count,
         )
 
 
@@ -64,14 +67,15 @@ class Series:
         """A request ended that had waited so long for its first token."""
         self._points[-1].first_tokens.add(seconds)
 
-    def sample(self, now: float, arrivals: int, in_flight: int, counts: tuple[int, int]) -> None:
-        """What is now, and how many arrived since the last sample; `counts` are ready and desired."""
+    def sample(self, now: float, arrivals: int, in_flight: int, counts: tuple[int, int, int]) -> None:
+        """What is now, and how many arrived since the last sample; `counts` are ready, desired and waiting."""
         newest = self._points[-1]
         newest.samples += 1
         newest.arrivals += arrivals
         newest.in_flight += in_flight
         newest.ready += counts[0]
         newest.desired += counts[1]
+        newest.waiting += counts[2]
         if newest.samples >= self._each:
             if len(self._points) >= MOST_POINTS:
                 self._halve()

@@ -24,6 +24,11 @@ _BURST_SHARE = 0.1  # of the time
 _OUTAGE = (0.4, 0.6)  # of the duration: metrics are missing from here to there
 _OUTAGE_BURST = (0.3, 0.7)  # the load is higher from here to there: who takes missing for nothing shrinks within it
 _OUTAGE_FACTOR = 2.0  # times the mean
+_SPIKE = (0.45, 0.55)  # of the duration
+_SPIKE_FACTOR = 2.5  # times the mean: three times what is before and after
+_CROWD = 0.3  # of the duration: when it comes
+_CROWD_FACTOR = 8.0  # times what was before
+_CROWD_FADES = 0.15  # of the duration: after so long a 1/e of it is left
 _MOST_REQUESTS = 50_000_000
 
 
@@ -34,6 +39,8 @@ class Kind(StrEnum):
     RAMP = "ramp"  # from nothing to twice the mean
     BURST = "burst"  # ten bursts of four times the mean, over a lower base
     DIURNAL = "diurnal"  # a sine over 24 hours: lowest at the start, nearly twice the mean half a day later
+    SPIKE = "spike"  # three times as much for a tenth of the time, in the middle
+    CROWD = "crowd"  # a flash crowd: suddenly eight times as much, which fades away
     OUTAGE = "outage"  # flat, with one long burst, in the middle of which metrics are missing
 
 
@@ -103,6 +110,12 @@ class Synthetic:
                 # Each burst ends the tenth that it is in.
                 bursting = part * _BURSTS % 1 >= 1 - _BURST_SHARE
                 return self.rps * (_BURST if bursting else _base(_BURST, (1 - _BURST_SHARE, 1)))
+            case Kind.SPIKE:
+                spiking = _SPIKE[0] <= part < _SPIKE[1]
+                return self.rps * (_SPIKE_FACTOR if spiking else _base(_SPIKE_FACTOR, _SPIKE))
+            case Kind.CROWD:
+                here = math.exp((_CROWD - part) / _CROWD_FADES) if part >= _CROWD else 0.0
+                return self.rps * _quiet() * (1 + (_CROWD_FACTOR - 1) * here)
             case Kind.OUTAGE:
                 bursting = _OUTAGE_BURST[0] <= part < _OUTAGE_BURST[1]
                 return self.rps * (_OUTAGE_FACTOR if bursting else _base(_OUTAGE_FACTOR, _OUTAGE_BURST))
@@ -116,7 +129,7 @@ class Synthetic:
             if at_s >= self.duration_s:
                 return
             if chance.random() * most <= self.rate(at_s):
-                yield Request(at_s, _length(chance, self.prompt), _length(chance, self.output))
+                yield Request(at_s, length(chance, self.prompt), length(chance, self.output))
 
     def _most(self) -> float:
         match self.kind:
@@ -126,6 +139,10 @@ class Synthetic:
                 return 2 * self.rps
             case Kind.BURST:
                 return _BURST * self.rps
+            case Kind.SPIKE:
+                return _SPIKE_FACTOR * self.rps
+            case Kind.CROWD:
+                return _CROWD_FACTOR * _quiet() * self.rps
 
 
 _NAMES = tuple(known.name for known in fields(Synthetic)[1:])
@@ -137,7 +154,13 @@ def _base(factor: float, burst: tuple[float, float]) -> float:
     return (1 - factor * share) / (1 - share)
 
 
-def _length(chance: Random, mean: int) -> int:
+def _quiet() -> float:
+    """What is before the crowd, as a factor of the mean."""
+    more = (_CROWD_FACTOR - 1) * _CROWD_FADES * (1 - math.exp((_CROWD - 1) / _CROWD_FADES))
+    return 1 / (1 + more)
+
+
+def length(chance: Random, mean: int) -> int:
     """At least one; exponential about the mean."""
     return min(max(round(chance.expovariate(1 / mean)), 1), MOST_TOKENS)
 

@@ -12,6 +12,7 @@ from controller.adapters.webhook import Receiver, Webhook
 from controller.ports import Clock
 from controller.reconcile.parts import AlarmParts
 from controller.settings import ConfigError, Settings
+from controller.stack import api_client
 
 
 def require(settings: Settings) -> None:
@@ -34,7 +35,7 @@ def alarm_parts(
     rows, asked = SqlAlarms(store), settings.alerting.webhook
     if asked is None:
         return AlarmParts(rows)
-    link = f"http://{settings.controller.reach}:{settings.ports.controller}/"
+    link = f"{api_client.dashboard(settings)}/"
     try:
         receiver = Receiver(asked.address(), asked.headers(), asked.timeout, link)
     except ConfigError as error:

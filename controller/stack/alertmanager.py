@@ -61,13 +61,13 @@ def programs(settings: Settings, layout: Layout) -> tuple[Program, ...]:
     if not settings.alerting.enabled:
         return ()
     folder, own = layout.alertmanager, settings.controller
-    host = f"[{own.host}]" if ":" in own.host else own.host
+    host = f"[{own.monitoring_host}]" if ":" in own.monitoring_host else own.monitoring_host
     command = (
         _binary(),
         f"--config.file={folder / 'alertmanager.yml'}",
         f"--storage.path={folder / 'data'}",
         f"--web.listen-address={host}:{settings.ports.alertmanager}",
-        f"--web.external-url=http://{own.reach}:{settings.ports.alertmanager}",
+        f"--web.external-url=http://{own.monitoring_reach}:{settings.ports.alertmanager}",
         "--cluster.listen-address=",  # it is alone: no gossip, no port for it
     )
     return (Program("alertmanager", command, folder),)

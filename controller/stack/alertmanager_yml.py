@@ -1,4 +1,4 @@
-"""alertmanager.yml: who is told of which alerts, which ones are silenced by others, and the controller. Pure."""
+"""alertmanager.yml: who is told of which alerts, which ones are silenced by others, and the controller."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import yaml
 from controller.installation import Layout
 from controller.settings import Settings
 from controller.settings.alerting import EmailSettings, ReceiverSettings, SlackSettings, WebhookSettings
+from controller.stack import serving
 
 # What a pool that is down brings with it.
 _OF_A_POOL_THAT_IS_DOWN = (
@@ -58,10 +59,10 @@ def _controller_route() -> dict[str, Any]:
 def _controller(settings: Settings, layout: Layout) -> dict[str, Any]:
     token = {"type": "Bearer", "credentials_file": str(layout.alerts_token)}
     return {
-        "url": f"http://{settings.controller.reach}:{settings.ports.controller}/api/v1/alerts",
+        "url": f"{settings.controller.scheme}://{settings.controller.reach}:{settings.ports.controller}/api/v1/alerts",
         "send_resolved": True,
         "max_alerts": 1000,  # as many as the controller keeps
-        "http_config": {"authorization": token, "follow_redirects": False},
+        "http_config": {"authorization": token, "follow_redirects": False, **serving.trust(settings, layout)},
     }
 
 

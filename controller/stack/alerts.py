@@ -15,6 +15,7 @@ from controller.installation import Layout
 from controller.settings import load
 from controller.stack import api_client
 from controller.stack.api_client import Row
+from controller.stack.api_token import token_of
 from controller.stack.trouble import Trouble
 
 _COLUMNS = ("state", "severity", "alert", "about", "since", "for", "summary", "what followed")
@@ -57,7 +58,7 @@ def look(state_dir: Path) -> Alerts:
     if not layout.config.exists():
         raise Trouble(f"nothing runs with the state directory {layout.root}; `stoker up` starts it")
     settings = load(layout.config)
-    return Alerts(tuple(api_client.ask(settings, "/api/v1/alerts")), settings.alerting.enabled)
+    return Alerts(tuple(api_client.ask(settings, "/api/v1/alerts", token=token_of(layout))), settings.alerting.enabled)
 
 
 def table(rows: Sequence[Row], now: datetime) -> Table:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
-from urllib.request import ProxyHandler, Request, build_opener
+from urllib.request import OpenerDirector, Request
 
 from controller.settings import Settings
+from controller.stack.pinned import opener
 from controller.stack.trouble import Trouble
 
 _ANSWER_S = 2.0
-# The controller is on this machine: a proxy for the outside world has nothing to do with it.
-_opener = build_opener(ProxyHandler({}))
+_NOT_LET_IN = (401, 403)
 
 Row = dict[str, Any]
+
+
+class Refused(Trouble):
+    """The controller refuses, in its own sentence; `status` is that of HTTP."""
+
+    def __init__(self, sentence: str, status: int) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,52 +42,83 @@ class Seen:
         return bool(self.pools) and all(routed[pool["pool"]] >= pool["floor"] for pool in self.pools)
 
 
+def dashboard(settings: Settings) -> str:
+    """What people write to see the dashboard."""
+    return settings.controller.public_url or url(settings)
+
+
 def url(settings: Settings) -> str:
-    """Where the controller listens."""
-    return f"http://{settings.controller.reach}:{settings.ports.controller}"
+    """Where our own processes find the controller."""
+    return f"{settings.controller.scheme}://{settings.controller.reach}:{settings.ports.controller}"
 
 
-def look(settings: Settings) -> Seen | None:
-    """Ask once; None where it does not answer or has not finished its first tick. Blocks for a few seconds at most."""
+def look(settings: Settings, token: str) -> Seen | None:
+    """Ask once; None where it does not answer or has not finished its first tick. Blocks for a few seconds at most.
+
+    Raises:
+        Trouble: the token is good for nothing.
+    """
     base = url(settings)
     try:
-        _get(f"{base}/readyz")
-        pools, replicas = (json.loads(_get(f"{base}/api/v1/{name}")) for name in ("pools", "replicas"))
+        asking = opener(settings)
+        _get(asking, f"{base}/readyz", "")
+        pools, replicas = (json.loads(_get(asking, f"{base}/api/v1/{name}", token)) for name in ("pools", "replicas"))
+    except HTTPError as error:
+        with error:
+            if error.code in _NOT_LET_IN:
+                raise Refused(_detail(error), error.code) from error
+        return None
     except (URLError, OSError, ValueError):
         return None
     return Seen(tuple(pools), tuple(sorted(replicas, key=_order)))
 
 
-def pool_decisions(settings: Settings, pool: str, asked: dict[str, str]) -> list[Row]:
+def pool_decisions(settings: Settings, pool: str, asked: dict[str, str], token: str) -> list[Row]:
     """`GET /api/v1/pools/{pool}/decisions`. Blocks for a few seconds at most.
 
     Raises:
         Trouble: the controller does not answer, or says that there is no such pool.
     """
-    found: list[Row] = ask(settings, f"/api/v1/pools/{quote(pool, safe='')}/decisions?{urlencode(asked)}")
+    found: list[Row] = ask(settings, f"/api/v1/pools/{quote(pool, safe='')}/decisions?{urlencode(asked)}", token=token)
     return found
 
 
-def ask(settings: Settings, path: str, wanted: Row | None = None, token: str = "") -> Any:
-    """What the API answers to a GET, or to a POST of what is wanted. Blocks for a few seconds at most.
+def ask(settings: Settings, path: str, wanted: Row | None = None, token: str = "", *, method: str | None = None) -> Any:
+    """What the API answers to a GET, a POST of what is wanted, or another `method`. Blocks for a few seconds at most.
 
     Raises:
-        Trouble: the controller does not answer, or refuses; then with its own sentence.
+        Trouble: the controller does not answer, or refuses (`Refused`); then with its own sentence.
     """
     body = None if wanted is None else json.dumps(wanted).encode()
-    request = Request(f"{url(settings)}{path}", body, {"Content-Type": "application/json"} if body else {})
-    if token:
-        request.add_unredirected_header("Authorization", f"Bearer {token}")
+    request = Request(
+        f"{url(settings)}{path}", body, {"Content-Type": "application/json"} if body else {}, method=method
+    )
     try:
-        with _opener.open(request, timeout=_ANSWER_S) as answer:
-            return json.loads(answer.read())
+        with opener(settings).open(_with(request, token), timeout=_ANSWER_S) as answer:
+            return json.loads(answer.read() or b"null")
     except HTTPError as error:
         with error:
-            raise Trouble(_detail(error)) from error
+            raise Refused(_detail(error), error.code) from error
     except (URLError, OSError, ValueError) as error:
-        raise Trouble(
-            f"the controller does not answer at {url(settings)}; is it running? `stoker up` starts it"
-        ) from error
+        raise Trouble(_silence(settings, error)) from error
+
+
+def _with(request: Request, token: str) -> Request:
+    """Everything but the health of the controller needs one."""
+    if token:
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
+    return request
+
+
+def _silence(settings: Settings, error: Exception) -> str:
+    """Why there is no answer, as far as that can be told."""
+    tls = settings.controller.tls
+    if tls is not None and isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError):
+        return (
+            f"what answers at {url(settings)} has another certificate than {tls.certificate}; while that and its key "
+            "are no pair the controller goes on with the one before: put a good pair there"
+        )
+    return f"the controller does not answer at {url(settings)}; is it running? `stoker up` starts it"
 
 
 def _detail(error: HTTPError) -> str:
@@ -94,6 +134,6 @@ def _order(row: Row) -> tuple[str, int, str]:
     return (row["pool"], len(row["replica"]), row["replica"])
 
 
-def _get(address: str) -> bytes:
-    with _opener.open(address, timeout=_ANSWER_S) as answer:
+def _get(asking: OpenerDirector, address: str, token: str) -> bytes:
+    with asking.open(_with(Request(address), token), timeout=_ANSWER_S) as answer:
         return bytes(answer.read())

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from controller.installation import Installation, Layout, NodeParts, replace_text
 from controller.settings import ConfigError, Settings, load
-from controller.stack import alarm_parts, engine, image, preparing, standby
+from controller.stack import alarm_parts, binding, engine, image, preparing, standby
 from controller.stack.differences import Difference, InForce, beyond_the_controller, compare
 from controller.stack.progress import Progress
 from controller.stack.replicas import running_on
@@ -98,6 +98,9 @@ def _refuse(run: _Run, old: InForce, settings: Settings) -> None:
     """Raises `Trouble` with a line for each thing that more than the controller would have to be started anew for, and
     `ConfigError` for a secret that cannot be read."""
     alarm_parts.require(settings)
+    binding.require_somebody(settings, run.layout)
+    if settings.controller.oidc is not None:
+        settings.controller.oidc.secret()
     faults = beyond_the_controller(old.settings, settings)
     if faults:
         raise Trouble("\n".join(faults))

@@ -19,6 +19,7 @@ from controller.simulate.model_file import save_model
 from controller.simulate.streaming import HttpClient, Server, first_model, server_at
 from controller.stack import api_client, durations
 from controller.stack.api_client import Row
+from controller.stack.api_token import token_of
 from controller.stack.calibrate_options import CalibrateOptions
 from controller.stack.pool_choice import choose_pool
 from controller.stack.progress import Progress
@@ -95,7 +96,7 @@ def _replica(options: CalibrateOptions, effort: Effort, progress: Progress) -> _
         raise Trouble(f"nothing runs with the state directory {layout.root}; `stoker up` starts it, or give --url")
     settings = load(layout.config)
     pool = choose_pool(settings, options.pool)
-    seen = api_client.look(settings)
+    seen = api_client.look(settings, token_of(layout))
     if seen is None:
         raise Trouble(f"the controller does not answer at {api_client.url(settings)}; is it running? Or give --url")
     row = _idlest(seen.replicas, pool.name)

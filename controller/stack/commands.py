@@ -12,6 +12,10 @@ from controller.stack.exporter_command import app as exporter
 from controller.stack.gateway_command import app as gateway
 from controller.stack.keys import app as keys
 from controller.stack.order_command import add_orders
+from controller.stack.override_command import add_overrides
+from controller.stack.tokens import app as tokens
+from controller.stack.tokens import audit
+from controller.stack.users import app as users
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -19,7 +23,11 @@ def add_commands(app: typer.Typer) -> None:
     app.add_typer(keys, name="keys")
     app.add_typer(gateway, name="gateway")
     app.add_typer(exporter, name="exporter")
+    app.add_typer(users, name="users")
+    app.add_typer(tokens, name="tokens")
+    app.command()(audit)
     add_orders(app)
+    add_overrides(app)
     app.command()(grafana)
     app.command()(alerts)
 

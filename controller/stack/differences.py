@@ -16,9 +16,12 @@ from controller.settings import Settings
 from controller.stack.specs import specs_of
 
 # What the controller alone goes by, or brings to nginx; everything else of these sections other programs run with.
-_FREE = ("controller.tick_interval", "controller.node_grace", "controller.lease_ttl", "gateway.", "alerting.webhook")
+_FREE = (
+    *("controller.tick_interval", "controller.node_grace", "controller.lease_ttl", "controller.trusted_proxies"),
+    *("controller.public_url", "controller.oidc", "gateway.", "alerting.webhook", "costs."),
+)
 _BOUND = ("gateway.host", "gateway.hot_cache")
-_FIXED = ("ports", "gateway", "controller", "alerting")
+_FIXED = ("ports", "gateway", "controller", "alerting", "costs")
 _FOUND = ("image", "checkpoint")  # of a spec's parts: not in the file, but found out for it
 
 

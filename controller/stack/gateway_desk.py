@@ -78,13 +78,16 @@ class GatewayDesk:
         self.gateway = RevertibleGateway(self.parts, settings, pins, self._last_settings)
         self.gateway.on_wanted = self._publish
         self._run, self._ends = installation.run, CertificateEnds(clock)
+        self._end_told: datetime | None = None  # what a tick found last, for the API's threads
 
     def certificate_end(self) -> datetime | None:
         """Until when the certificate of nginx is good; None: it has none, or nobody can read it. For one thread."""
         tls, served = self.gateway.settings.gateway.tls, self.parts.folder / SERVED
         if tls is None:
-            return None
-        return self._ends.of(str(served) if served.exists() else tls.certificate)
+            self._end_told = None
+        else:
+            self._end_told = self._ends.of(str(served) if served.exists() else tls.certificate)
+        return self._end_told
 
     def current(self) -> Configuration | None:
         """What nginx runs; None while that is not known."""
@@ -104,9 +107,10 @@ class GatewayDesk:
     def standing(self) -> Standing:
         """See `Desk.standing`."""
         pin, newest = self.gateway.pin, self._readers.latest()
-        now = Standing(refused=self.gateway.refused)
+        now = Standing(refused=self.gateway.refused, certificate_ends=self._end_told)
         if newest is not None:
-            now = replace(now, revision=newest.number, generation=newest.configuration.generation)
+            of_it = newest.configuration.generation
+            now = replace(now, revision=newest.number, generation=of_it, taken_at=newest.moment.at)
         return now if pin is None else replace(now, reverted_to=pin.number, reverted_at=pin.at, why=pin.why)
 
     def revisions(self) -> Sequence[Revision]:

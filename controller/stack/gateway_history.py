@@ -5,7 +5,6 @@ The history is read from its files: no controller is needed for that.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
@@ -18,6 +17,7 @@ from rich.text import Text
 
 from controller.adapters.nginx.history import HistoryFolder
 from controller.core.revision import Revision
+from controller.core.revision import diff as revision_diff
 from controller.installation import Layout
 from controller.settings import load
 from controller.stack import api_client
@@ -120,8 +120,7 @@ def _one(revisions: Sequence[Revision], number: int) -> Revision:
 
 
 def _between(before: Revision, after: Revision) -> Diff:
-    old, new = (revision.configuration.text.splitlines() for revision in (before, after))
-    return Diff(tuple(difflib.unified_diff(old, new, _name(before), _name(after), lineterm="")))
+    return Diff(revision_diff(before.configuration, after.configuration, (_name(before), _name(after))))
 
 
 def _name(revision: Revision) -> str:

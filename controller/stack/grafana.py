@@ -36,7 +36,7 @@ def write(output: Path, host: str | None, state_dir: Path) -> Path:
     try:
         for made in (boards, provisioning / "datasources", provisioning / "dashboards"):
             made.mkdir(parents=True, exist_ok=True)
-        sources = _sources(settings, host or settings.controller.reach)
+        sources = _sources(settings, host or settings.controller.monitoring_reach)
         replace_text(provisioning / "datasources/stoker.yml", _text(sources))
         replace_text(provisioning / "dashboards/stoker.yml", _text(_provider(boards)))
         _copy_boards(boards)

@@ -13,6 +13,7 @@ from controller.installation import Layout
 from controller.settings import load
 from controller.stack import api_client
 from controller.stack.api_client import Row
+from controller.stack.api_token import token_of
 from controller.stack.trouble import Trouble
 
 
@@ -46,4 +47,5 @@ def look(state_dir: Path, pool: str | None, limit: int) -> LastWords:
     if not layout.config.exists():
         raise Trouble(f"nothing runs with the state directory {layout.root}; `stoker up` starts it")
     asked = {"limit": str(limit), **({"pool": pool} if pool else {})}
-    return LastWords(tuple(api_client.ask(load(layout.config), f"/api/v1/last-words?{urlencode(asked)}")))
+    path = f"/api/v1/last-words?{urlencode(asked)}"
+    return LastWords(tuple(api_client.ask(load(layout.config), path, token=token_of(layout))))

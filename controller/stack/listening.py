@@ -27,16 +27,18 @@ class Wanted:
 
 def wanted(settings: Settings) -> tuple[Wanted, ...]:
     """Every address that the stack listens on, replicas apart (those take free ports)."""
-    ports, gateway, controller = settings.ports, settings.gateway.host, settings.controller.host
-    alerts = (Wanted("ports.alertmanager", "controller.host", controller, ports.alertmanager),)
+    ports, gateway = settings.ports, settings.gateway.host
+    controller, monitoring = settings.controller.host, settings.controller.monitoring_host
+    name = "controller.monitoring_host"
+    alerts = (Wanted("ports.alertmanager", name, monitoring, ports.alertmanager),)
     return (
         Wanted("ports.gateway", "gateway.host", gateway, ports.gateway),
         Wanted("ports.gateway_status", "", "127.0.0.1", ports.gateway_status),
         Wanted("ports.controller", "controller.host", controller, ports.controller),
-        Wanted("ports.prometheus", "controller.host", controller, ports.prometheus),
+        Wanted("ports.prometheus", name, monitoring, ports.prometheus),
         *(alerts if settings.alerting.enabled else ()),
-        Wanted("ports.gpu", "controller.host", controller, ports.gpu),
-        Wanted("ports.edge", "controller.host", controller, ports.edge),
+        Wanted("ports.gpu", name, monitoring, ports.gpu),
+        Wanted("ports.edge", name, monitoring, ports.edge),
         Wanted("ports.edge_log", "", "127.0.0.1", ports.edge_log, socket.SOCK_DGRAM),
     )
 

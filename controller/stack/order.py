@@ -61,19 +61,20 @@ def give(state_dir: Path, kind: str, named: Named, why: str) -> Given:
     if bool(named.name) == bool(named.gpu) or (named.node and not named.gpu):
         raise Trouble(f"`stoker {kind}` is given a name, or --gpu UUID with perhaps --node NAME")
     settings = load(layout.config)
-    subject = _gpu(settings, named) if named.gpu else _subject(settings, named.name)
+    token = token_of(layout)
+    subject = _gpu(settings, named, token) if named.gpu else _subject(settings, named.name, token)
     wanted = {"kind": kind, "subject": subject, "why": why}
-    return Given(api_client.ask(settings, "/api/v1/orders", wanted, token_of(layout)))
+    return Given(api_client.ask(settings, "/api/v1/orders", wanted, token))
 
 
-def _subject(settings: Settings, name: str) -> str:
+def _subject(settings: Settings, name: str, token: str) -> str:
     """The name with what it is a name of; a person may have said that, and must where it means several things."""
     if name.partition("/")[0] in _KINDS and "/" in name:
         return name
     found = [
         f"{kind}/{name}"
         for kind in _KINDS
-        if name in [row[kind] for row in api_client.ask(settings, f"/api/v1/{kind}s")]
+        if name in [row[kind] for row in api_client.ask(settings, f"/api/v1/{kind}s", token=token)]
     ]
     if len(found) > 1:
         raise Trouble(f"{name} is the name of several things; write {' or '.join(found)}")
@@ -82,9 +83,9 @@ def _subject(settings: Settings, name: str) -> str:
     return found[0]
 
 
-def _gpu(settings: Settings, named: Named) -> str:
+def _gpu(settings: Settings, named: Named, token: str) -> str:
     """The GPU whose UUID begins so."""
-    rows = api_client.ask(settings, "/api/v1/gpus")
+    rows = api_client.ask(settings, "/api/v1/gpus", token=token)
     found = [row for row in rows if row["uuid"].startswith(named.gpu) and named.node in ("", row["node"])]
     if len(found) > 1:
         told = " or ".join(f"{row['uuid']} of {row['node']}" for row in found)

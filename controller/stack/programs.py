@@ -50,7 +50,7 @@ def environment(layout: Layout, inherited: Mapping[str, str]) -> dict[str, str]:
 def _edge(settings: Settings, layout: Layout) -> Program:
     ports = settings.ports
     command = (
-        *(sys.executable, "-m", "exporters.edge", "--host", settings.controller.host),
+        *(sys.executable, "-m", "exporters.edge", "--host", settings.controller.monitoring_host),
         *("--port", str(ports.edge), "--log-port", str(ports.edge_log)),
         *("--gateway-status", f"http://127.0.0.1:{ports.gateway_status}"),
     )

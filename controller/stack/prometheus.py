@@ -10,8 +10,9 @@ from pathlib import Path
 import yaml
 
 import controller
-from controller.installation import Layout
+from controller.installation import Layout, metrics_token
 from controller.settings import Settings
+from controller.stack import serving
 from controller.stack.supervisor import Program
 from controller.stack.trouble import Trouble
 
@@ -19,6 +20,7 @@ RULES = Path(controller.__file__).parent.parent / "alerts/rules"
 _CHECK_S = 30.0
 # Files are watched, so this is only the time after which a missed change is found all the same.
 _REREAD = "30s"
+_OWN_EVERY = "15s"
 
 
 def prepare(settings: Settings, layout: Layout) -> None:
@@ -35,6 +37,7 @@ def prepare(settings: Settings, layout: Layout) -> None:
         old.unlink()
     for rule in sorted(RULES.glob("*.yml")):
         shutil.copyfile(rule, rules / rule.name)
+    metrics_token(layout)
     file = layout.prometheus / "prometheus.yml"
     file.write_text(render(settings, layout), encoding="utf-8")
     _check(file)
@@ -47,9 +50,9 @@ def program(settings: Settings, layout: Layout) -> Program:
         shutil.which("prometheus") or "/usr/bin/prometheus",
         f"--config.file={folder / 'prometheus.yml'}",
         f"--storage.tsdb.path={folder / 'data'}",
-        "--storage.tsdb.retention.time=24h",
-        "--storage.tsdb.retention.size=512MB",
-        f"--web.listen-address={_address(settings.controller.host, settings.ports.prometheus)}",
+        f"--storage.tsdb.retention.time={round(settings.controller.metrics_retention.total_seconds())}s",
+        f"--storage.tsdb.retention.size={settings.controller.metrics_retention_size}B",
+        f"--web.listen-address={_address(settings.controller.monitoring_host, settings.ports.prometheus)}",
     )
     return Program("prometheus", command, folder, stop_wait_s=30)
 
@@ -57,7 +60,8 @@ def program(settings: Settings, layout: Layout) -> Program:
 def render(settings: Settings, layout: Layout) -> str:
     """The text of prometheus.yml; equal settings give equal bytes."""
     interval = f"{round(settings.controller.scrape_interval.total_seconds() * 1000)}ms"
-    host, ports = settings.controller.reach, settings.ports
+    own, ports = settings.controller, settings.ports
+    host = own.monitoring_reach
     document = {
         "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
         "rule_files": [str(layout.prometheus / "rules" / "*.yml")],
@@ -71,9 +75,12 @@ def render(settings: Settings, layout: Layout) -> str:
             # The controller of this installation, and one that stood by and leads now.
             {
                 **_found_in_file("controller", layout.targets / "controller.json"),
-                **_fixed("controller", f"{host}:{ports.controller}"),
+                "authorization": {"type": "Bearer", "credentials_file": str(layout.metrics_token)},
+                **({} if own.tls is None else {"scheme": own.scheme, **serving.trust(settings, layout)}),
+                **_fixed("controller", f"{own.reach}:{ports.controller}"),
             },
-            _fixed("prometheus", f"{host}:{ports.prometheus}"),
+            # Of its own six hundred series nobody needs each second: they would be half of all that it stores.
+            {**_fixed("prometheus", f"{host}:{ports.prometheus}"), "scrape_interval": _OWN_EVERY},
             *_hot_cache(settings),
         ],
     }
@@ -84,7 +91,7 @@ def _alerting(settings: Settings) -> dict[str, object]:
     """Whom Prometheus tells of alerts; nobody where Alertmanager is switched off."""
     if not settings.alerting.enabled:
         return {}
-    target = f"{settings.controller.reach}:{settings.ports.alertmanager}"
+    target = f"{settings.controller.monitoring_reach}:{settings.ports.alertmanager}"
     return {"alerting": {"alertmanagers": [{"static_configs": [{"targets": [target]}]}]}}
 
 

@@ -5,34 +5,39 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from controller.core.policy import ImpossiblePolicy, Mode, PoolPolicy, ScalingPolicy
-from controller.settings import Settings, load
+from controller.api.simulations import SimulationRefused
+from controller.core.policy import ImpossiblePolicy, PoolPolicy, ScalingPolicy
+from controller.settings import PoolSettings, Settings, load
 from controller.simulate import report, verdict
-from controller.simulate.contest import Contest, play, rivals
+from controller.simulate.contest import CHANGED, SHADOW, Contest, play, rivals
 from controller.simulate.engine import EngineModel
 from controller.simulate.errors import SimulateError
 from controller.simulate.metrics import SCRAPE_S
 from controller.simulate.model_file import load_model
 from controller.simulate.report import About
 from controller.simulate.setup import Setup
-from controller.simulate.stoker import TICK_S
 from controller.simulate.traces import Trace, Workload
+from controller.simulate.versus import versus
 from controller.simulate.workloads import workload
 from controller.stack import durations
 from controller.stack.bars import Advance, Bars, bars
 from controller.stack.simulate_options import SimulateOptions
+from controller.stack.simulations.ask import notes
+from controller.stack.simulations.client import history
+from controller.stack.simulations.knobs import Overlay, as_yaml, changed_pool, overlay_of
 from controller.stack.trouble import Trouble
 from controller.stack.writing import outlet
 
 _NAMED = 5  # malformed lines
 _LONGEST_H = 10_000
+_HISTORY = "history:"  # the pool's own traffic, as the running controller tells it
 _DEFAULT_ENGINE = "the default, which is assumed and not measured"
 
 
@@ -44,6 +49,7 @@ class Simulated:
     about: About
     report: Path | None
     why: bool
+    yaml: str = ""  # of what was changed
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`. There is no NaN in it: what is not known is null."""
@@ -57,6 +63,20 @@ class Simulated:
             "decisions": [change.as_dict() for change in contest.changes.kept],
             "decisions_count": contest.changes.count,
             "verdict": verdict.sentence(contest.results),
+            "changed": self._changed(),
+        }
+
+    def _changed(self) -> dict[str, Any] | None:
+        """What `--set` came to beside the configuration's own policy."""
+        changed = next((result for result in self.contest.results if result.scaler == CHANGED), None)
+        if changed is None:
+            return None
+        found, changes = versus(self.contest.results[0], changed), self.contest.second_changes[CHANGED]
+        return {
+            "yaml": self.yaml,
+            "versus": {**asdict(found), "sentence": found.sentence()},
+            "decisions": [change.as_dict() for change in changes.kept],
+            "decisions_count": changes.count,
         }
 
     def print(self) -> None:
@@ -64,6 +84,7 @@ class Simulated:
         from controller.stack import simulate_view
 
         simulate_view.show(self.contest, self.about, self.report, why=self.why)
+        simulate_view.show_changed(self.contest, self.yaml)
 
 
 def simulate(options: SimulateOptions) -> Simulated:
@@ -78,20 +99,25 @@ def simulate(options: SimulateOptions) -> Simulated:
     pool = _pool(settings, options)
     try:
         setup = _setup(options, pool)
-        shadow = replace(setup, policy=_policy(pool.shadow, options)) if pool.shadow is not None else None
+        changes = overlay_of(options.changes or ())
+        seconds = {
+            name: replace(setup, policy=_policy(policy, options))
+            for name, policy in ((SHADOW, pool.shadow), (CHANGED, _changed(settings, pool, changes)))
+            if policy is not None
+        }
         inputs = (Path(options.trace), options.config, options.engine)
         with outlet(options.report, inputs) if options.report else nullcontext() as page:
             with bars(console) as shown:
-                trace = _load(options.trace, shown)
+                trace = _load(options, pool.pool, shown)
                 others = rivals([name.strip() for name in options.compare.split(",") if name.strip()], setup, trace)
-                contest = play(trace, setup, others, shadow, lambda name: shown.begin(f"playing {name}"))
-            about = About(pool.pool, _engine_name(options), tuple(_notes(settings, pool)))
+                contest = play(trace, setup, others, seconds, lambda name: shown.begin(f"playing {name}"))
+            about = About(pool.pool, _engine_name(options), tuple(notes(settings, _section(settings, pool))))
             if page is not None:
                 page.put(report.html(contest, about))
-    except (SimulateError, ImpossiblePolicy) as error:
+    except (SimulateError, ImpossiblePolicy, SimulationRefused) as error:
         raise Trouble(str(error)) from error
     _tell_malformed(trace, console)
-    return Simulated(contest, about, options.report, options.why)
+    return Simulated(contest, about, options.report, options.why, as_yaml(pool.pool, changes))
 
 
 def _pool(settings: Settings, options: SimulateOptions) -> PoolPolicy:
@@ -105,6 +131,18 @@ def _pool(settings: Settings, options: SimulateOptions) -> PoolPolicy:
     if found is None:
         raise Trouble(f"{options.config} has no pool {options.pool!r}; it has {names}")
     return found
+
+
+def _changed(settings: Settings, pool: PoolPolicy, changes: Overlay) -> ScalingPolicy | None:
+    """The pool's policy with what `--set` says; None where it says nothing. Raises `SimulationRefused`."""
+    if not changes:
+        return None
+    interval = settings.controller.scrape_interval
+    return changed_pool(_section(settings, pool), changes, interval).policy(interval).scaling
+
+
+def _section(settings: Settings, pool: PoolPolicy) -> PoolSettings:
+    return next(each for each in settings.pools if each.name == pool.pool)
 
 
 def _policy(policy: ScalingPolicy, options: SimulateOptions) -> ScalingPolicy:
@@ -149,7 +187,10 @@ def _require(holds: bool, sentence: str) -> None:
         raise Trouble(sentence)
 
 
-def _load(text: str, shown: Bars) -> Workload:
+def _load(options: SimulateOptions, pool: str, shown: Bars) -> Workload:
+    text = options.trace
+    if text.startswith(_HISTORY):
+        return history(options.state_dir, pool, durations.seconds("--trace", text.removeprefix(_HISTORY)) / 3600)
     path = Path(text)
     trace = workload(text, _counted(shown.begin(f"reading {path.name}"), _size(path)))
     hours = trace.duration_s / 3600
@@ -171,22 +212,6 @@ def _counted(advance: Advance, size: int) -> Callable[[int], None]:
 
 def _engine_name(options: SimulateOptions) -> str:
     return _DEFAULT_ENGINE if options.engine is None else str(options.engine)
-
-
-def _notes(settings: Settings, pool: PoolPolicy) -> list[str]:
-    """What a reader of the figures would not expect."""
-    notes = []
-    for name, given, played_s in (
-        ("tick_interval", settings.controller.tick_interval, TICK_S),
-        ("scrape_interval", settings.controller.scrape_interval, SCRAPE_S),
-    ):
-        if given.total_seconds() != played_s:
-            notes.append(
-                f"The configuration's {name} is {given.total_seconds():g} s; the simulation has {played_s:g} s."
-            )
-    if pool.mode is Mode.PAUSED:
-        notes.append(f"The pool {pool.pool} is paused; it is played as if it were active.")
-    return notes
 
 
 def _tell_malformed(trace: Workload, console: Console) -> None:

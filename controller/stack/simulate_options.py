@@ -8,12 +8,17 @@ from typing import Annotated
 
 import typer
 
+_TRACE = (
+    "A file (Azure CSV, Mooncake JSON lines), synthetic:KIND?hours=1&rps=3, or history:6h for what the pool of the "
+    "running stack had in the last hours."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class SimulateOptions:
     """As given; times are still texts."""
 
-    trace: Annotated[str, typer.Option(help="A file (Azure CSV, Mooncake JSON lines), or synthetic:KIND?hours=1&rps=3")]
+    trace: Annotated[str, typer.Option(help=_TRACE)]
     config: Annotated[Path, typer.Option(help="The configuration whose policy is played.")] = Path("stoker.yaml")
     pool: Annotated[str | None, typer.Option(help="The pool, where there are several.")] = None
     compare: Annotated[
@@ -21,6 +26,14 @@ class SimulateOptions:
     ] = ""
     floor: Annotated[int | None, typer.Option(help="Another floor than the configuration's.")] = None
     ceiling: Annotated[int | None, typer.Option(help="Another ceiling than the configuration's.")] = None
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Play a changed policy beside it, as in scaling.tolerance=0.2; may be given several times.",
+        ),
+    ] = None
     cold_start: Annotated[str, typer.Option(help="From a replica's order to its readiness.")] = "60s"
     cold_start_jitter: Annotated[float, typer.Option(help="Share by which that varies, 0 to below 1.")] = 0.0
     slo_first_token: Annotated[str, typer.Option(help="The first token is in time by then.")] = "2s"
@@ -34,3 +47,6 @@ class SimulateOptions:
     report: Annotated[Path | None, typer.Option(help="Write a report, one HTML file.")] = None
     why: Annotated[bool, typer.Option("--why", help="List Stoker's changes of the count with their reasons.")] = False
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the runs over time.")] = False
+    state_dir: Annotated[
+        Path, typer.Option(envvar="STOKER_STATE_DIR", help="The running stack's state directory, for history:.")
+    ] = Path(".stoker")

@@ -12,10 +12,11 @@ from rich.text import Text
 
 from controller.simulate import figures, verdict
 from controller.simulate.changes import Changes
-from controller.simulate.contest import Contest
+from controller.simulate.contest import CHANGED, Contest
 from controller.simulate.figures import Column, clock, counted, span
 from controller.simulate.report import About, facts
 from controller.simulate.score import Result
+from controller.simulate.versus import versus
 
 _QUIET = "dim"
 _WIDTH = 200  # where there is no terminal
@@ -32,6 +33,15 @@ def show(contest: Contest, about: About, report: Path | None, *, why: bool) -> N
         console.print(part)
     if report is not None:
         console.print(Text(f"The report: {report}"), soft_wrap=True)
+
+
+def show_changed(contest: Contest, yaml: str) -> None:
+    """How the changed policy did beside the configuration's own, and what to write for it."""
+    changed = next((result for result in contest.results if result.scaler == CHANGED), None)
+    if changed is not None:
+        console = Console(highlight=False)
+        console.print(Text(f"Changed: {versus(contest.results[0], changed).sentence()}"), soft_wrap=True)
+        console.print(Text(yaml), soft_wrap=True)
 
 
 def parts(contest: Contest, about: About, console: Console, *, why: bool) -> Iterator[RenderableType]:

@@ -7,21 +7,19 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from enum import StrEnum
 from urllib.error import HTTPError, URLError
-from urllib.request import ProxyHandler, build_opener
 
 from controller.core.errors import LostLease, PermanentError, TransientError
 from controller.faults import ConfigError
 from controller.installation import Layout
 from controller.settings import Settings, load
 from controller.stack import api_client
+from controller.stack.pinned import opener
 from controller.stack.trouble import Trouble
 from controller.stack.waiting import wait_until
 
 _ANSWER_S = 2.0
 _STANDS_BY = "stands by"  # how the answer of /readyz begins then
 _HANDOVER_S = 2.5  # a controller that stands by tries about once a second, and is let in first
-# The controller is on this machine: a proxy for the outside world has nothing to do with it.
-_opener = build_opener(ProxyHandler({}))
 
 
 class Says(StrEnum):
@@ -36,7 +34,7 @@ class Says(StrEnum):
 def ask(settings: Settings) -> Says:
     """What it says. Blocks for a few seconds at most."""
     try:
-        with _opener.open(f"{api_client.url(settings)}/readyz", timeout=_ANSWER_S):
+        with opener(settings).open(f"{api_client.url(settings)}/readyz", timeout=_ANSWER_S):
             return Says.TICKS
     except HTTPError as error:
         with error:

@@ -19,6 +19,7 @@ from controller.stack import (
     alarm_parts,
     alertmanager,
     api_client,
+    binding,
     checkpoints,
     engine,
     gateway,
@@ -28,6 +29,7 @@ from controller.stack import (
     preparing,
     prometheus,
     standby,
+    users_first,
     watch,
 )
 from controller.stack.down import anything_left, stop_everything
@@ -111,6 +113,7 @@ def _find_out(run: _Run, options: UpOptions) -> _Found:
     listening.require_free(run.settings)
     if run.settings.controller.database != "sqlite":
         run.settings.controller.database_url()
+    binding.prepare(run.settings, run.layout)
     hot_cache.require(run.settings)
     alertmanager.require(run.settings)
     alarm_parts.require(run.settings)
@@ -185,7 +188,9 @@ def _serve(run: _Run, *, detach: bool) -> None:
     patience_s = _MARGIN_S + max(pool.health.cold_start_deadline.total_seconds() for pool in run.settings.pools)
     with watch.screen(run.console) as shown:
         stands_by = _stands_by(run)
-        ready = not stands_by and watch.until_ready(run.settings, shown, Restarts(run.supervisor), patience_s)
+        ready = not stands_by and watch.until_ready(
+            run.settings, api_token(run.layout), shown, Restarts(run.supervisor), patience_s
+        )
         if detach and not (ready or stands_by):
             raise Trouble(f"not ready after {patience_s:.0f} s, so everything is stopped; see {run.layout.logs}")
         _say_where(run, ready=ready, stands_by=stands_by)
@@ -193,7 +198,7 @@ def _serve(run: _Run, *, detach: bool) -> None:
             return
         run.progress.say("Ctrl-C stops it.")
         with contextlib.suppress(KeyboardInterrupt):
-            watch.while_true(run.supervisor.running, run.settings, shown)
+            watch.while_true(run.supervisor.running, run.settings, api_token(run.layout), shown)
     _stop(run)
 
 
@@ -217,10 +222,13 @@ def _say_where(run: _Run, *, ready: bool, stands_by: bool) -> None:
     else:
         run.progress.say("Serving." if ready else "Not every pool is ready yet; the table tells which.")
     run.progress.say(f"  gateway     http://{f'[{host}]' if ':' in host else host}:{ports.gateway}/v1")
-    run.progress.say(f"  dashboard   {api_client.url(run.settings)}")
-    run.progress.say(f"  Prometheus  http://{run.settings.controller.host}:{ports.prometheus}")
+    run.progress.say(f"  dashboard   {api_client.dashboard(run.settings)}")
+    if not stands_by:
+        for line in users_first.lines(run.settings, api_token(run.layout)):
+            run.progress.say(line)
+    run.progress.say(f"  Prometheus  http://{run.settings.controller.monitoring_reach}:{ports.prometheus}")
     if run.settings.alerting.enabled:
-        run.progress.say(f"  alerts      http://{run.settings.controller.host}:{ports.alertmanager}")
+        run.progress.say(f"  alerts      http://{run.settings.controller.monitoring_reach}:{ports.alertmanager}")
 
 
 def _stop(run: _Run) -> None:

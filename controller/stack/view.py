@@ -11,6 +11,7 @@ from rich.text import Text
 from controller.stack.api_client import Row, Seen
 
 _ALARMS = ("FuseBlown", "CrashLoopQuarantine", "PanicThreshold", "RolledBack", "NoNode", "GpuPanic")
+_WISHES = ("PauseSet", "BoundsSet", "BoundsRefused")
 _COLUMNS = ("replica", "state", "phase", "cold start", "in flight", "waiting", "routed", "why")
 _NUMBERS = ("cold start", "in flight", "waiting")
 _COLOURS = {
@@ -40,7 +41,7 @@ def table(seen: Seen, now: datetime) -> Table:
 
 
 def headline(seen: Seen) -> str:
-    """POOL: 3 of 3 ready; ..., and below it a line for each thing that keeps a pool from healing."""
+    """POOL: 3 of 3 ready; ..., and below it a line for each thing that keeps a pool from healing, or that is wanted."""
     if not seen.pools:
         return "the controller has not looked yet"
     counts = "; ".join(f"{pool['pool']}: {pool['ready']} of {pool['desired']} ready" for pool in seen.pools)
@@ -48,7 +49,7 @@ def headline(seen: Seen) -> str:
 
 
 def _warnings(pool: Row) -> Sequence[str]:
-    told = [reason["text"] for reason in pool.get("reasons", ()) if reason["code"] in _ALARMS]
+    told = [reason["text"] for reason in pool.get("reasons", ()) if reason["code"] in _ALARMS + _WISHES]
     return [f"{pool['pool']}: {text}" for text in told]
 
 

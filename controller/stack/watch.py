@@ -63,7 +63,7 @@ def screen(console: Console) -> Iterator[Screen]:
             live.stop()
 
 
-def until_ready(settings: Settings, shown: Screen, restarts: Restarts, timeout_s: float) -> bool:
+def until_ready(settings: Settings, token: str, shown: Screen, restarts: Restarts, timeout_s: float) -> bool:
     """Show what happens until every pool has its floor of ready replicas; False where that took too long.
 
     Raises:
@@ -72,7 +72,7 @@ def until_ready(settings: Settings, shown: Screen, restarts: Restarts, timeout_s
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         restarts.look()
-        seen = api_client.look(settings)
+        seen = api_client.look(settings, token)
         if seen is not None:
             shown.show(seen)
             if seen.ready():
@@ -81,10 +81,10 @@ def until_ready(settings: Settings, shown: Screen, restarts: Restarts, timeout_s
     return False
 
 
-def while_true(condition: Callable[[], bool], settings: Settings, shown: Screen) -> None:
+def while_true(condition: Callable[[], bool], settings: Settings, token: str, shown: Screen) -> None:
     """Show what happens for as long as `condition` holds; it is asked once a second."""
     while condition():
-        seen = api_client.look(settings)
+        seen = api_client.look(settings, token)
         if seen is not None:
             shown.show(seen)
         time.sleep(_LOOK_EVERY_S)

@@ -14,6 +14,7 @@ from controller.installation import Layout
 from controller.settings import Settings, load
 from controller.stack import api_client, explanation
 from controller.stack.api_client import Row
+from controller.stack.api_token import token_of
 from controller.stack.trouble import Trouble
 from controller.stack.when import parse_when
 
@@ -58,18 +59,28 @@ def look(state_dir: Path, pool: str, at: str | None) -> Why:
         raise Trouble(f"nothing runs with the state directory {layout.root}; `stoker up` starts it")
     settings = load(layout.config)
     until = parse_when(at, datetime.now().astimezone()) if at else None
-    held = _ask(settings, pool, until, changed=False, limit=1)
+    source = _Ledger(settings, pool, until, token_of(layout))
+    held = source.ask(changed=False, limit=1)
     if not held:
         when = f"at or before {explanation.clock(until)}" if until else "yet"
         raise Trouble(f"nothing was decided of {pool} {when}; the ledger begins with the controller's first tick")
-    changes = tuple(_ask(settings, pool, until, changed=True, limit=_CHANGES))
-    seen = api_client.look(settings) if held[0]["mode"] == "shadow" else None
+    changes = tuple(source.ask(changed=True, limit=_CHANGES))
+    seen = api_client.look(settings, source.token) if held[0]["mode"] == "shadow" else None
     score = next((row["shadow"] for row in seen.pools if row["pool"] == pool), None) if seen else None
     return Why(held[0], changes, score)
 
 
-def _ask(settings: Settings, pool: str, until: datetime | None, *, changed: bool, limit: int) -> list[Row]:
-    asked = {"limit": str(limit), "changed": str(changed).lower(), "evidence": "true"}
-    if until is not None:
-        asked["at"] = until.astimezone(UTC).isoformat()
-    return api_client.pool_decisions(settings, pool, asked)
+@dataclass(frozen=True, slots=True)
+class _Ledger:
+    """What was decided of a pool until then."""
+
+    settings: Settings
+    pool: str
+    until: datetime | None
+    token: str
+
+    def ask(self, *, changed: bool, limit: int) -> list[Row]:
+        asked = {"limit": str(limit), "changed": str(changed).lower(), "evidence": "true"}
+        if self.until is not None:
+            asked["at"] = self.until.astimezone(UTC).isoformat()
+        return api_client.pool_decisions(self.settings, self.pool, asked, self.token)

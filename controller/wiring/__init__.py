@@ -13,6 +13,7 @@ from controller.reconcile.tick import Ticker
 from controller.stack.gateway_desk import GatewayDesk
 from controller.stack.specs import Specs, specs_of
 from controller.wiring.claim import Claim, claim
+from controller.wiring.drills import follow_drills
 from controller.wiring.parts import Given, parts_of
 from controller.wiring.place import Place, complain
 from controller.wiring.sources import leading, standing_by
@@ -65,6 +66,10 @@ def lead(place: Place, taken: Claim, telemetry: Telemetry) -> Leader:
         given.wake.schedule = Schedule(ticker.run, settings.controller.tick_interval, parts.clock)
         parts.fleet.watch(given.wake)
         sources = leading(given, specs, parts, ticker)
+        follow_drills(sources)
+        stack.callback(sources.drill_desk.close)
+        stack.callback(sources.simulations.close)
+        stack.callback(sources.history.close)
         stack.callback(taken.release)  # before the adapters are closed, which takes a while
         stack.callback(ticker.close)
         return Leader(ticker, given.wake.schedule, sources, stack.pop_all())

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 
 from controller.adapters.clock import SystemClock
+from controller.adapters.database.overrides import SqlOverrides
 from controller.adapters.docker import DockerRuntime
 from controller.adapters.probes import HttpProber
 from controller.adapters.process import ProcessNode, ProcessRuntime
@@ -57,14 +58,15 @@ def parts_of(given: Given, specs: Specs, stack: contextlib.ExitStack) -> Parts:
     stack.callback(fleet.close)
     desk, targets = given.desk, FileTargets(layout.targets)
     reach, ports = settings.controller.reach, settings.ports
-    own = f"{reach}:{ports.edge}"
+    monitoring = settings.controller.monitoring_reach
+    own = f"{monitoring}:{ports.edge}"
     targets.write_gpus(gpu_exporter.targets(settings, given.installation))
     targets.write_leader(f"{reach}:{given.place.port}", f"{reach}:{ports.controller}")
     return Parts(
         clock=clock,
         fleet=fleet,
         prober=prober,
-        metrics=PrometheusSource(f"http://{reach}:{ports.prometheus}"),
+        metrics=PrometheusSource(f"http://{monitoring}:{ports.prometheus}"),
         gateway=desk.gateway,
         store=given.claim.store,
         lease=given.claim,
@@ -75,6 +77,7 @@ def parts_of(given: Given, specs: Specs, stack: contextlib.ExitStack) -> Parts:
         history=HistoryParts(desk.current, desk.kept),
         gateways=GatewayParts(desk.others, targets.write_gateways, own, targets.gateways()),
         certificate_end=desk.certificate_end,
+        overrides=SqlOverrides(given.claim.store),
         alarms=alarm_parts(settings, given.claim.store, clock, given.telemetry, complain, stack),
     )
 

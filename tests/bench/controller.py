@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import urllib.request
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -28,8 +27,6 @@ def measure(stack: Stack) -> dict[str, float]:
 
 
 def _ticks(stack: Stack) -> dict[str, float]:
-    url = f"http://127.0.0.1:{stack.port('controller')}/metrics"
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        families = text_string_to_metric_families(answer.read().decode())
+    families = text_string_to_metric_families(stack.read("/metrics").decode())
     found = next(family for family in families if family.name == "stoker_controller_tick_seconds")
     return {sample.name.rsplit("_", 1)[1]: sample.value for sample in found.samples if not sample.labels}

@@ -118,9 +118,19 @@ class Stack:
 
     def api(self, path: str) -> Any:
         """An answer of the controller's API."""
+        return json.loads(self.read(path))
+
+    def read(self, path: str) -> bytes:
+        """What the controller answers to who has the state directory."""
         port = self.api_port or self.port("controller")
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-            return json.load(answer)
+        headers = {"Authorization": f"Bearer {self.token()}"}
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return bytes(answer.read())
+
+    def token(self) -> str:
+        """Who has it is an admin."""
+        return Layout(self.state_dir).api_token.read_text().strip()
 
     def replicas(self) -> list[dict[str, Any]]:
         """The replicas, or none while the controller does not answer."""

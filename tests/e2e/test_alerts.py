@@ -143,7 +143,8 @@ def page(stack: Stack, picture: Path) -> str:
     faults: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=_QUIET_CHROMIUM)
-        tab = browser.new_page(viewport={"width": 1280, "height": 900})
+        headers = {"Authorization": f"Bearer {stack.token()}"}
+        tab = browser.new_page(viewport={"width": 1280, "height": 900}, extra_http_headers=headers)
         tab.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
         tab.on("pageerror", lambda error: faults.append(str(error)))
         tab.goto(f"http://127.0.0.1:{stack.port('controller')}/")

@@ -260,7 +260,7 @@ def test_the_page_shows_it_all_and_refreshes_itself(stack: Stack, tmp_path: Path
     faults: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=_QUIET_CHROMIUM)
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page = browser.new_page(viewport={"width": 1280, "height": 900}, extra_http_headers=as_admin(stack))
         page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(f"http://127.0.0.1:{stack.port('controller')}/")
@@ -290,6 +290,11 @@ _QUIET_CHROMIUM = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+def as_admin(stack: Stack) -> dict[str, str]:
+    """Headers of who has the state directory."""
+    return {"Authorization": f"Bearer {stack.token()}"}
 
 
 def _prometheus(stack: Stack, query: str) -> list[dict[str, list[str]]]:

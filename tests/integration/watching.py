@@ -17,7 +17,7 @@ from controller.adapters.clock import SystemClock
 from controller.api.app import create_app
 from controller.api.deps import Sources
 from controller.core.alerts import HeardAlerts
-from controller.installation import Layout, alerts_token
+from controller.installation import Layout, alerts_token, api_token, metrics_token
 from controller.reconcile.alerts import Alerts
 from controller.settings import parse
 from controller.stack import alertmanager, prometheus
@@ -67,7 +67,9 @@ class Watching:
 
     def known(self, **labels: str) -> list[dict[str, Any]]:
         """What the controller knows of alerts with these labels."""
-        with urllib.request.urlopen(f"{self._url}/api/v1/alerts", timeout=5) as answer:
+        headers = {"Authorization": f"Bearer {api_token(self.layout)}"}
+        request = urllib.request.Request(f"{self._url}/api/v1/alerts", headers=headers)
+        with urllib.request.urlopen(request, timeout=5) as answer:
             return [item for item in json.load(answer) if labels.items() <= item["labels"].items()]
 
     def wait_known(self, status: str, **labels: str) -> dict[str, Any]:
@@ -150,6 +152,8 @@ class Watching:
             wake=self._wake,
             alerts=Alerts(self.counted.append),
             alerts_token=alerts_token(self.layout),
+            metrics_token=metrics_token(self.layout),
+            token=api_token(self.layout),
         )
         port = self.settings.ports.controller
         self._url = f"http://127.0.0.1:{port}"

@@ -95,6 +95,7 @@ def test_replicas_spread_over_nodes_and_gpus() -> None:
     assert sorted(here.on().values()) == ["a0", "a1", "b0", "b1"]
     rows = [row.decision for row in here.store.decisions(limit=100) if isinstance(row.decision, StartReplica)]
     assert {row.replica: row.gpu.removeprefix("GPU-") for row in rows} == here.on(), "the ledger has it, too"
+    assert sum(here.sink.reports[-1].gpus.values()) == len(here.on())
 
 
 def test_one_that_falls_off_the_bus_is_replaced_elsewhere_under_load() -> None:

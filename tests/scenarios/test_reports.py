@@ -64,6 +64,7 @@ def test_what_is_wanted_of_a_pool_is_told_before_any_tick_has_ended_well() -> No
     report = newest(world)
     assert (report.failed, report.desired) == (True, {})
     assert (report.bounds, len(report.thresholds)) == ({POOL: (3, 6)}, 4)
+    assert report.targets == {POOL: 4.0}
 
 
 def test_the_floor_is_that_of_the_hour() -> None:

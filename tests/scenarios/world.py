@@ -15,6 +15,7 @@ from controller.reconcile.parts import Parts
 from controller.reconcile.tick import Ticker
 from tests.fakes.clock import FakeClock
 from tests.fakes.gateway import FakeGateway
+from tests.fakes.overrides import FakeOverrides
 from tests.fakes.store import FakeLease, FakeStore, KeptSink, KeptTargets
 from tests.fakes.world import FakeMetrics, FakeProber, FakeRuntime
 
@@ -41,6 +42,7 @@ class World:
 
     policy: PoolPolicy = field(default_factory=lambda: PoolPolicy(POOL, "llama", SCALING))
     nodes: tuple[str, ...] = ("local",)
+    overrides: FakeOverrides = field(init=False)
 
     def __post_init__(self) -> None:
         self.runtimes = {NodeName(name): FakeRuntime(self.clock, node=NodeName(name)) for name in self.nodes}
@@ -48,6 +50,7 @@ class World:
         self.metrics = FakeMetrics(self.clock, self.runtime)
         self.gateway = FakeGateway(self.clock)
         self.metrics.gateway[POOL] = 0
+        self.overrides = FakeOverrides(self.store)
         self.ticker = self.controller()
 
     def controller(self) -> Ticker:
@@ -62,6 +65,7 @@ class World:
             sink=self.sink,
             targets=self.targets,
             spec_for=spec,
+            overrides=self.overrides,
         )
         self.ticker = Ticker(parts, (self.policy,))
         return self.ticker

@@ -71,6 +71,9 @@ def test_a_leader_knows_its_specs_and_begins_with_no_tick(place: Place) -> None:
     assert (leader.sources.nodes, leader.sources.lead()) == ((NodeName("local"),), "leads")
     assert leader.sources.latest() is None
     assert len(bytes.fromhex(leader.sources.token)) == 32
+    tokens = {leader.sources.token, leader.sources.metrics_token, leader.sources.alerts_token}
+    assert len({*tokens, leader.sources.gateway_token}) == 4
+    assert leader.sources.people.users() == ()
     leader.close()
     store = SqlStore(place.layout.database)
     assert store.spec(SMALL, wanted.hash) == wanted.body
@@ -128,7 +131,7 @@ def test_what_stands_by_tells_of_the_configuration_and_of_nothing_else(place: Pl
     assert (sources.store.decisions(limit=9), sources.store.events(limit=9), sources.store.orders()) == ((), (), ())
     with pytest.raises(LostLease, match="stands by"):
         sources.store.drop_orders(())
-    assert files(place) == {"stoker.yaml", "installation.json", "api.token", "alerts.token"}
+    assert files(place) == {"stoker.yaml", "installation.json", "api.token", "alerts.token", "metrics.token"}
 
 
 def test_a_database_that_gives_no_answer_is_waited_for(place: Place, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 
+from controller.api.access import VIEWER
 from controller.api.alert_schemas import MOST_BYTES, AlertOut, BadMessage, HeardOut, WebhookIn, read
 from controller.api.alert_views import SEARCHED, Ledger, alerts_of
 from controller.api.deps import ALERTS_TOKEN, SourcesDep
@@ -34,7 +35,7 @@ def _announced(request: Request) -> int:
     return int(told) if told.isascii() and told.isdigit() and len(told) < 20 else 0
 
 
-@router.get("")
+@router.get("", dependencies=[VIEWER])
 def alerts(sources: SourcesDep) -> list[AlertOut]:
     """Those that fire, the newest first, then those that ended within the last hour. At most 1000 are known."""
     ledger = Ledger(sources.store.decisions(limit=SEARCHED), sources.store.events(limit=SEARCHED))

@@ -6,9 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Query
 
-from controller.api.deps import TOKEN, SourcesDep
+from controller.api.access import OPERATOR, VIEWER, CallerDep, note_healing
+from controller.api.deps import Sources, SourcesDep
 from controller.api.gateway_schemas import (
     CauseOut,
+    DiffOut,
     RevertedOut,
     RevertIn,
     RevisionOut,
@@ -17,17 +19,20 @@ from controller.api.gateway_schemas import (
 )
 from controller.core.errors import GatewayRejected
 from controller.core.revision import Revision
+from controller.core.revision import diff as revision_diff
 
 router = APIRouter(prefix="/api/v1/gateway")
 
 
-@router.get("")
+@router.get("", dependencies=[VIEWER])
 def standing(sources: SourcesDep) -> StandingOut:
     """How it stands with the settings."""
     now = sources.desk.standing()
     return StandingOut(
         revision=now.revision,
         generation=now.generation,
+        taken_at=now.taken_at,
+        certificate_ends=now.certificate_ends,
         reverted_to=now.reverted_to,
         reverted_at=now.reverted_at,
         why=now.why,
@@ -35,7 +40,7 @@ def standing(sources: SourcesDep) -> StandingOut:
     )
 
 
-@router.get("/history")
+@router.get("/history", dependencies=[VIEWER])
 def history(
     sources: SourcesDep, limit: Annotated[int, Query(ge=1, le=1000, description="The newest first.")] = 50
 ) -> list[RevisionOut]:
@@ -43,7 +48,7 @@ def history(
     return [RevisionOut(**_told(revision)) for revision in sources.desk.revisions()[:limit]]
 
 
-@router.get("/history/{number}")
+@router.get("/history/{number}", dependencies=[VIEWER])
 def revision(number: Annotated[int, Path(ge=1)], sources: SourcesDep) -> RevisionTextOut:
     """One of them, with its text. 404 where it is not kept."""
     found = sources.desk.revision(number)
@@ -53,14 +58,44 @@ def revision(number: Annotated[int, Path(ge=1)], sources: SourcesDep) -> Revisio
     return RevisionTextOut(**_told(found), settings=dict(now.settings), text=now.text)
 
 
-@router.post("/revert", dependencies=[TOKEN])
-def revert(wanted: RevertIn, sources: SourcesDep) -> RevertedOut:
+@router.get("/diff", dependencies=[VIEWER])
+def diff(
+    sources: SourcesDep,
+    after: Annotated[int, Query(ge=1, description="The number of a revision.")],
+    before: Annotated[int | None, Query(ge=1, description="The one before it, where this is left out.")] = None,
+) -> DiffOut:
+    """What is different between two of them. 404 where one is not kept."""
+    found = diff_of(sources, after, before)
+    if isinstance(found, int):
+        raise _missing(found)
+    return found
+
+
+def diff_of(sources: Sources, after: int, before: int | None = None) -> DiffOut | int:
+    """From the one to the other; the number that is not kept where one is not. Of the oldest one alone: to itself."""
+    kept = {revision.number: revision for revision in sources.desk.revisions()}
+    old = before if before is not None else max((number for number in kept if number < after), default=after)
+    for number in (after, old):
+        if number not in kept:
+            return number
+    names = tuple(f"{number}  {kept[number].moment.at.isoformat(timespec='seconds')}" for number in (old, after))
+    lines = revision_diff(kept[old].configuration, kept[after].configuration, (names[0], names[1]))
+    return DiffOut(before=old, after=after, lines=list(lines))
+
+
+@router.post("/revert", dependencies=[OPERATOR])
+def revert(wanted: RevertIn, sources: SourcesDep, who: CallerDep) -> RevertedOut:
     """Go back to the settings of a revision, with the servers of now; or, with `undo`, to those of the file.
 
-    It holds until then, or until the next `stoker apply` or `stoker up`. Needs the token of the state directory
-    (`api.token`) as a bearer. 401 without it, 404 for a revision that is not kept, 409 where nginx refuses its
-    settings: nothing is changed then.
+    It holds until then, or until the next `stoker apply` or `stoker up`. 404 for a revision that is not kept, 409 where
+    nginx refuses its settings: nothing is changed then. As it mends what is broken, it is done also while the audit log
+    cannot be written; the controller's own log has it then.
     """
+    undo = wanted.number is None
+    subject = "gateway" if undo else f"gateway/{wanted.number}"
+    if wanted.number is not None and sources.desk.revision(wanted.number) is None:
+        raise _missing(wanted.number)
+    note_healing(sources, who, "gateway undo" if undo else "gateway revert", subject, wanted.why)
     try:
         if wanted.number is None:
             done = sources.desk.undo()
@@ -69,6 +104,7 @@ def revert(wanted: RevertIn, sources: SourcesDep) -> RevertedOut:
     except KeyError as error:
         raise _missing(wanted.number) from error
     except GatewayRejected as error:
+        note_healing(sources, who, "gateway revert", subject, wanted.why, f"failed: {error}")
         raise HTTPException(
             409, f"the settings of {wanted.number} cannot be used: {error}; nothing is changed"
         ) from error

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Path, Response
 
+from controller.api.access import VIEWER
 from controller.api.deps import GATEWAY_TOKEN, SourcesDep
 from controller.api.gateway_schemas import GatewayIn, GatewayOut
 from controller.core.gateways import GatewayAnswer, GatewayReport, GatewayStatus, KeysAnswer, TooManyGateways
@@ -20,7 +21,7 @@ _QUICKEST = 1  # of gzip's levels; digests are random digits, of which none make
 Named = Annotated[str, Path(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
 
 
-@router.get("")
+@router.get("", dependencies=[VIEWER])
 def gateways(sources: SourcesDep) -> list[GatewayOut]:
     """Those that were heard of within the last hour."""
     now = sources.now()

@@ -1,6 +1,6 @@
-"""/api/v1/keys: API keys of clients. Everything here needs the token of the state directory (`api.token`) as a bearer.
+"""/api/v1/keys: API keys of clients. Everything here needs the role operator.
 
-401 without it, 404 for a key that is not there, 409 for what cannot be done (now), 422 for what can never be.
+404 for a key that is not there, 409 for what cannot be done (now), 422 for what can never be.
 """
 
 from __future__ import annotations
@@ -8,18 +8,20 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, HTTPException, Query, Response
 
-from controller.api.deps import TOKEN, Offer, Sources, SourcesDep
-from controller.api.key_schemas import KeyIn, KeyOut, NewKeyOut, RevokeIn, RotatedOut, RotateIn
+from controller.api.access import OPERATOR, CallerDep, note
+from controller.api.deps import Offer, Sources, SourcesDep
+from controller.api.key_schemas import KeyIn, KeyOut, KeysQuery, NewKeyOut, RevokeIn, RotatedOut, RotateIn
 from controller.core.access import (
     ENTROPY_BYTES,
     MOST_MODELS,
     ApiKey,
     Grant,
     KeyId,
+    KeySearch,
     good_name,
     issue,
     revoke,
@@ -32,29 +34,37 @@ from controller.core.quota import TokenLimits
 from controller.core.reason import ReasonCode
 from controller.ports import AccessState
 
-router = APIRouter(prefix="/api/v1/keys", dependencies=[TOKEN])
+router = APIRouter(prefix="/api/v1/keys", dependencies=[OPERATOR])
 _LONGEST = timedelta(days=100 * 366)
 _ORDERED = ReasonCode.ORDERED.value
 _NEVER_STORED = {"Cache-Control": "no-store"}
-Of = Annotated[str | None, Query(alias="key", description="Only those with this id or name.")]
-Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most, the newest first.")]
 
 
 @router.get("")
-def keys(sources: SourcesDep, of: Of = None, limit: Limit = 1000) -> list[KeyOut]:
-    """Those that are revoked or expired, too."""
+def keys(sources: SourcesDep, wanted: Annotated[KeysQuery, Query()]) -> list[KeyOut]:
+    """Those that are revoked or expired, too, unless `state` says otherwise."""
+    return keys_of(sources, wanted)
+
+
+def keys_of(sources: Sources, wanted: KeysQuery) -> list[KeyOut]:
+    """Those that fit, the newest first. Raises `LostLease` of a controller that stands by."""
     now, state = sources.now(), sources.access()
-    found = sources.keys.find_keys(limit=limit, of=of)
+    ids = [key for key, block in state.quota.blocks.items() if block.until > now]
+    before = None if wanted.before is None else KeyId(wanted.before)
+    fits = KeySearch(wanted.text, wanted.plan, None if wanted.state is None else now, before)
+    only = ids if wanted.state == "blocked" else None
+    found = sources.keys.find_keys(limit=wanted.limit, of=wanted.key, ids=only, fits=fits)
     return [KeyOut(**_told(key, sources.offer, state, now)) for key in found]
 
 
 @router.post("", status_code=201)
-def create(wanted: KeyIn, sources: SourcesDep, response: Response) -> NewKeyOut:
+def create(wanted: KeyIn, sources: SourcesDep, who: CallerDep, response: Response) -> NewKeyOut:
     """Make one. nginx knows it within seconds."""
     now, entropy = sources.now(), secrets.token_bytes(ENTROPY_BYTES)
     grant = _grant(wanted, sources.offer, now)
     _require_room(sources)
     key = issue(grant, entropy, now)
+    note(sources, who, "key create", f"key/{key.id}", _words("For", key, wanted.why))
     sources.keys.add_key(key)
     _happened(sources, "key_created", key.id, _words("Made for", key, wanted.why))
     response.headers.update(_NEVER_STORED)
@@ -62,9 +72,12 @@ def create(wanted: KeyIn, sources: SourcesDep, response: Response) -> NewKeyOut:
 
 
 @router.post("/{key}/revoke")
-def end(key: str, sources: SourcesDep, wanted: RevokeIn | None = None) -> KeyOut:
+def end(key: str, sources: SourcesDep, who: CallerDep, wanted: RevokeIn | None = None) -> KeyOut:
     """From now on it is good for nothing, for ever. Once more changes nothing."""
-    now = sources.now()
+    now, why = sources.now(), wanted.why if wanted else ""
+    known = _known(key, sources)
+    if known.revoked_at is None:
+        note(sources, who, "key revoke", f"key/{key}", _words("Was for", known, why))
     before: list[ApiKey] = []
 
     def change(known: ApiKey) -> tuple[ApiKey]:
@@ -73,14 +86,19 @@ def end(key: str, sources: SourcesDep, wanted: RevokeIn | None = None) -> KeyOut
 
     (after,) = sources.keys.change_key(KeyId(key), change) or _missing(key)
     if before[0].revoked_at is None:
-        _happened(sources, "key_revoked", after.id, _words("Was for", after, wanted.why if wanted else ""))
+        _happened(sources, "key_revoked", after.id, _words("Was for", after, why))
     return KeyOut(**_told(after, sources.offer, sources.access(), now))
 
 
 @router.post("/{key}/rotate", status_code=201)
-def renew(key: str, sources: SourcesDep, response: Response, wanted: RotateIn | None = None) -> RotatedOut:
+def renew(
+    key: str, sources: SourcesDep, who: CallerDep, response: Response, wanted: RotateIn | None = None
+) -> RotatedOut:
     """Make a new key with the same name, plan, models and end. The old one is good until the grace is over."""
     given, now, entropy = wanted or RotateIn(), sources.now(), secrets.token_bytes(ENTROPY_BYTES)
+    found = _known(key, sources)
+    _require_rotatable(found, now)
+    note(sources, who, "key rotate", f"key/{key}", _words("Is for", found, given.why))
 
     def change(known: ApiKey) -> tuple[ApiKey, ApiKey]:
         _require_rotatable(known, now)
@@ -140,6 +158,13 @@ def _require_rotatable(key: ApiKey, now: datetime) -> None:
     if key.replaced_by is not None:
         was = f"was rotated to {key.replaced_by}"
     raise HTTPException(409, f"{key.id} {was}; rotate another one, or make a new one")
+
+
+def _known(key: str, sources: Sources) -> ApiKey:
+    for found in sources.keys.find_keys(limit=1000, of=key):
+        if found.id == key:
+            return found
+    return cast(ApiKey, _missing(key))
 
 
 def _missing(key: str) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, HTTPException
 
-from controller.api.deps import TOKEN, Sources, SourcesDep
+from controller.api.access import OPERATOR, VIEWER, CallerDep, note
+from controller.api.deps import Sources, SourcesDep
 from controller.api.schemas import OrderIn, OrderOut
 from controller.core.gpus import held
 from controller.core.model import Order, OrderKind
@@ -22,20 +23,19 @@ _OF = {
 }
 
 
-@router.get("")
+@router.get("", dependencies=[VIEWER])
 def orders(sources: SourcesDep) -> list[OrderOut]:
     """Those that hold, oldest first."""
     return [order_of(order) for order in sources.store.orders()]
 
 
-@router.post("", status_code=202, dependencies=[TOKEN])
-def give(wanted: OrderIn, sources: SourcesDep) -> OrderOut:
+@router.post("", status_code=202, dependencies=[OPERATOR])
+def give(wanted: OrderIn, sources: SourcesDep, who: CallerDep) -> OrderOut:
     """Give one. It holds until it is fulfilled or withdrawn, and the next tick sees it.
 
     `release` withdraws what holds of a node, a GPU or a replica; of a GPU it also says that it is well; of a pool it
-    closes the fuse, ends the quarantine of its starts, and lets a refused spec be tried again. Needs the token of the
-    state directory (`api.token`) as a bearer. 401 without it, 404 for what is not there, 409 for what cannot be done
-    now, 422 for what cannot be ordered of it.
+    closes the fuse, ends the quarantine of its starts, and lets a refused spec be tried again. 404 for what is not
+    there, 409 for what cannot be done now, 422 for what cannot be ordered of it.
     """
     kind, subject = OrderKind(wanted.kind), wanted.subject
     _require_known(kind, subject, sources)
@@ -45,10 +45,12 @@ def give(wanted: OrderIn, sources: SourcesDep) -> OrderOut:
         faulty = subject.startswith(GPU) and _is_faulty(subject.removeprefix(GPU), sources)
         if not standing and not faulty:
             raise HTTPException(409, f"nothing is ordered of {subject}, so there is nothing to release it from")
+        note(sources, who, f"order {kind}", subject, wanted.why)
         sources.store.drop_orders(standing)
         if faulty:
             sources.store.give_order(order)
     else:
+        note(sources, who, f"order {kind}", subject, wanted.why)
         sources.store.give_order(order)
     sources.wake()
     return order_of(order)

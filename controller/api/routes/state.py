@@ -8,9 +8,11 @@ from fastapi import APIRouter, HTTPException, Query
 from pydantic import AwareDatetime
 
 from controller.api import views
+from controller.api.access import VIEWER
 from controller.api.deps import SourcesDep
 from controller.api.evaluations import evaluation_of, recorded
-from controller.api.gpus import GpuOut, gpus_of
+from controller.api.gpus import GpuOut, gauges_of, gpus_of
+from controller.api.placement import PlacementOut, placement_of
 from controller.api.schemas import (
     DecisionOut,
     EvaluationOut,
@@ -25,7 +27,7 @@ from controller.core.decision import RemoveReplica
 from controller.core.model import PoolName
 from controller.core.sensitivity import with_flip
 
-router = APIRouter(prefix="/api/v1")
+router = APIRouter(prefix="/api/v1", dependencies=[VIEWER])
 _LOOKED_THROUGH = 2000  # decisions, of which some are removals
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most, the newest first.")]
 
@@ -51,7 +53,23 @@ def nodes(sources: SourcesDep) -> list[NodeOut]:
 @router.get("/gpus")
 def gpus(sources: SourcesDep) -> list[GpuOut]:
     """Every GPU that is told of or remembered."""
-    return gpus_of(sources.latest())
+    seen = sources.latest()
+    return gpus_of(seen, gauges_of(sources)) if seen is not None and seen.plan.memory.gpus else gpus_of(seen)
+
+
+@router.get("/pools/{pool}/placement")
+def placement(pool: str, sources: SourcesDep) -> PlacementOut:
+    """Where a replica of the pool could start now, and what speaks against each other place.
+
+    404 for a pool that is not configured, 409 before the first tick.
+    """
+    policy = next((policy for policy in sources.policies if policy.pool == pool), None)
+    if policy is None:
+        raise HTTPException(404, f"there is no pool {pool!r}; there is {', '.join(p.pool for p in sources.policies)}")
+    seen = sources.latest()
+    if seen is None:
+        raise HTTPException(409, "the controller has not looked yet, or stands by; ask again in a moment")
+    return placement_of(seen, policy)
 
 
 @router.get("/decisions")

@@ -13,6 +13,7 @@ from controller.adapters.docker_faults import DockerFaults, FaultRefused
 from controller.installation import Installation, Layout, NodeParts
 from controller.settings import PoolSettings, Settings, load
 from controller.stack import api_client
+from controller.stack.api_token import token_of
 from controller.stack.drill import measure, promise, quiet, refusal
 from controller.stack.drill.catalogue import INJURIES
 from controller.stack.drill.engines import Engines
@@ -24,6 +25,7 @@ from controller.stack.drill.promise import Pace
 from controller.stack.drill.refusal import Pool
 from controller.stack.drill.result import Drill, Outcome
 from controller.stack.drill.run import Site, run
+from controller.stack.drill.telling import Teller, Telling
 from controller.stack.engine import own_host
 from controller.stack.pool_choice import choose_pool
 from controller.stack.progress import Progress
@@ -87,10 +89,11 @@ def drill(options: DrillOptions) -> Drilled:
         opened.enter_context(alone(layout))
         chart = opened.enter_context(outlet(options.chart) if options.chart else nullcontext())
         opened.enter_context(interruptible())
-        site = _site(settings, installation, layout, pool, options.load)
+        site = site_of(settings, installation, layout, pool, options.load)
         opened.callback(site.ground.replicas.close)
         faults = tuple(Fault) if options.every else (options.fault or Fault.KILL,)
-        drills = Session(site, options, Progress(Console(stderr=True))).run(faults)
+        teller = Teller(settings, layout, options, pool.name)
+        drills = Session(site, options, Progress(Console(stderr=True)), teller).run(faults)
         found = Drilled(pool.name, installation.runtime, options.load, drills)
         if chart is not None:
             from controller.stack.drill import chart as drawing
@@ -106,6 +109,7 @@ class Session:
     site: Site
     options: DrillOptions
     progress: Progress
+    teller: Teller
 
     def run(self, faults: Sequence[Fault]) -> tuple[Drill, ...]:
         """One after the other. A single one that is refused or cannot be done is trouble; of many it is a line."""
@@ -120,7 +124,7 @@ class Session:
         try:
             INJURIES[fault](self.site.ground).require()
             with self.progress.step(f"{title}: waiting until {self.site.ground.pool} is whole and quiet"):
-                quiet.wait(self.site.settings, self.site.ground.pool, self.site.pace.cold_start_s)
+                quiet.wait(self.site.settings, self.site.token, self.site.ground.pool, self.site.pace.cold_start_s)
             return self._one(fault, title)
         except NotHere as error:
             self.progress.say(f"{title}: not here: {error}")
@@ -130,10 +134,14 @@ class Session:
             return Drill(fault, Outcome.REFUSED, str(error))
 
     def _one(self, fault: Fault, title: str) -> Drill:
+        with self.teller.told(fault) as telling:
+            return telling.end(self._do(fault, title, telling))
+
+    def _do(self, fault: Fault, title: str, telling: Telling) -> Drill:
         site = self.site
         injury = INJURIES[fault](site.ground)
         injury.require()
-        seen = api_client.look(site.settings)
+        seen = api_client.look(site.settings, site.token)
         if seen is None:
             raise Trouble(
                 f"the controller does not answer at {api_client.url(site.settings)}; `stoker status` says why"
@@ -141,16 +149,18 @@ class Session:
         why = refusal.refusal(Pool.of(site.ground.pool, seen.pools, seen.replicas), site.clients, injury.hits)
         if why is not None and not self.options.force:
             raise Trouble(why)
+        telling.begin()
         try:
             with self.progress.step(title) as say:
-                recording = run(site, fault, say)
+                recording = run(site, fault, telling.saying(say))
         except FaultRefused as error:
             raise Trouble(f"{fault.value} could not be done: {error}") from error
         measured = measure.measure(recording)
         return Drill.judged(recording, measured, promise.judge(fault, site.pace, measured))
 
 
-def _site(settings: Settings, installation: Installation, layout: Layout, pool: PoolSettings, clients: int) -> Site:
+def site_of(settings: Settings, installation: Installation, layout: Layout, pool: PoolSettings, clients: int) -> Site:
+    """Where a drill of that pool takes place. Raises `Trouble` where an engine does not answer."""
     health = pool.policy(settings.controller.scrape_interval).health
     ground = Ground(
         layout=layout,
@@ -161,9 +171,8 @@ def _site(settings: Settings, installation: Installation, layout: Layout, pool: 
         own_engine=installation.docker_host == own_host(layout),
         nodes=max(len(installation.engines), 1),
     )
-    return Site(
-        settings, ground, pool.model, clients, Pace.of(health, settings.gateway.reload_interval.total_seconds())
-    )
+    pace = Pace.of(health, settings.gateway.reload_interval.total_seconds())
+    return Site(settings, ground, pool.model, clients, pace, token=token_of(layout))
 
 
 def _replicas(installation: Installation, layout: Layout, pool: str) -> Replicas:

@@ -24,6 +24,8 @@ class DrillOptions:
     force: Annotated[bool, typer.Option("--force", help="Also where users may notice it.")] = False
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with what happened over time.")] = False
     chart: Annotated[Path | None, typer.Option(help="Draw what happened over time, an SVG file.")] = None
+    why: Annotated[str, typer.Option(help="For the ledger.")] = ""
+    drill_id: Annotated[str, typer.Option(hidden=True)] = ""  # under which the controller that began it knows it
     state_dir: Annotated[Path, typer.Option(envvar="STOKER_STATE_DIR", help="The running stack's state directory.")] = (
         Path(".stoker")
     )

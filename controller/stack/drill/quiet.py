@@ -14,9 +14,9 @@ FOR_S = 5.0  # at least so long without a move
 _PAUSE_S = 0.5
 
 
-def wait(settings: Settings, pool: str, timeout_s: float) -> None:
+def wait(settings: Settings, token: str, pool: str, timeout_s: float) -> None:
     """Blocks until nothing has moved for 5 s. Raises `Trouble` where that takes longer than `timeout_s`."""
-    quiet, until_s = _Quiet(settings, pool), time.monotonic() + timeout_s
+    quiet, until_s = _Quiet(settings, token, pool), time.monotonic() + timeout_s
     while not quiet.ask():
         if time.monotonic() > until_s:
             raise Trouble(f"{quiet.why or 'it does not come to rest'} (waited for {timeout_s:.0f} s)")
@@ -24,14 +24,14 @@ def wait(settings: Settings, pool: str, timeout_s: float) -> None:
 
 
 class _Quiet:
-    def __init__(self, settings: Settings, pool: str) -> None:
-        self._settings, self._pool = settings, pool
+    def __init__(self, settings: Settings, token: str, pool: str) -> None:
+        self._settings, self._token, self._pool = settings, token, pool
         self._since_s = time.monotonic()
         self.why = "the controller does not answer"
 
     def ask(self) -> bool:
         """Whether it has been quiet for long enough by now."""
-        seen = api_client.look(self._settings)
+        seen = api_client.look(self._settings, self._token)
         if seen is not None:
             self.why = not_whole(Pool.of(self._pool, seen.pools, seen.replicas)) or ""
         if self.why:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from controller.adapters.docker_faults import FaultRefused
@@ -44,6 +44,7 @@ class Site:
     pace: Pace
     calm_s: float = 5.0
     after_s: float = 2.0
+    token: str = field(default="", repr=False)  # for the controller's API
 
 
 def run(site: Site, fault: Fault, say: Report) -> Recording:
@@ -55,12 +56,12 @@ def run(site: Site, fault: Fault, say: Report) -> Recording:
     """
     injury = INJURIES[fault](site.ground)
     injury.require()
-    api = Api(site.settings)
+    api = Api(site.settings, site.token)
     patience_s = promise.patience_s(fault, site.pace)
     deadline_s = time.monotonic() + _CALM_MOST_S + patience_s + _UNDO_S
     with ExitStack() as opened:
         opened.callback(api.close)
-        watch = opened.enter_context(Watch(site.settings, site.ground.pool))
+        watch = opened.enter_context(Watch(site.settings, site.ground.pool, site.token))
         url, state_dir = _gateway(site.settings), site.ground.layout.root
         key = opened.enter_context(visiting(state_dir, site.settings, site.ground.pool, url))
         clients = site.clients * _MORE.get(fault, 1)

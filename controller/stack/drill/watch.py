@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from controller.settings import Settings
 from controller.stack.drill.facts import Look, Seen
+from controller.stack.pinned import connection
 
 _EVERY_S = 0.1
 _POOLS_EVERY = 10  # looks
@@ -27,15 +28,16 @@ _UNREADABLE = (OSError, http.client.HTTPException, ValueError, LookupError, Type
 class Api:
     """The controller's API and the edge exporter, on connections that are kept. For one thread only."""
 
-    def __init__(self, settings: Settings) -> None:
-        host, ports = settings.controller.reach.strip("[]"), settings.ports
-        self._controller = http.client.HTTPConnection(host, ports.controller, timeout=_ANSWER_S)
-        self._edge = http.client.HTTPConnection(host, ports.edge, timeout=_ANSWER_S)
+    def __init__(self, settings: Settings, token: str) -> None:
+        self._headers = {"Authorization": f"Bearer {token}"}
+        host = settings.controller.monitoring_reach.strip("[]")
+        self._controller = connection(settings, _ANSWER_S)
+        self._edge = http.client.HTTPConnection(host, settings.ports.edge, timeout=_ANSWER_S)
 
     def rows(self, path: str) -> list[Row] | None:
         """An answer that is a list; None where there is none now."""
         try:
-            found = json.loads(_get(self._controller, f"/api/v1/{path}"))
+            found = json.loads(_get(self._controller, f"/api/v1/{path}", self._headers))
         except _UNREADABLE:
             return None
         return found if isinstance(found, list) else None
@@ -47,7 +49,7 @@ class Api:
     def retries(self, pool: str) -> int | None:
         """Replicas that nginx has tried in vain for this pool so far; None where the exporter does not say."""
         try:
-            return retries_in(_get(self._edge, "/metrics").decode(), pool)
+            return retries_in(_get(self._edge, "/metrics", {}).decode(), pool)
         except _UNREADABLE:
             return None
 
@@ -60,8 +62,8 @@ class Api:
 class Watch:
     """The looks of one pool, while the body of the `with` runs. Times are on the monotonic clock."""
 
-    def __init__(self, settings: Settings, pool: str) -> None:
-        self._settings, self._name = settings, pool
+    def __init__(self, settings: Settings, pool: str, token: str) -> None:
+        self._settings, self._name, self._token = settings, pool, token
         self._stop = threading.Event()
         self._looks: list[Look] = []
         self._desired: int | None = None
@@ -86,7 +88,7 @@ class Watch:
         return self._looks[-1] if self._looks else None
 
     def _follow(self) -> None:
-        api, turn = Api(self._settings), 0
+        api, turn = Api(self._settings, self._token), 0
         try:
             while not self._stop.wait(_EVERY_S):
                 if turn % _POOLS_EVERY == 0 or self._desired is None:
@@ -116,20 +118,20 @@ def retries_in(text: str, pool: str) -> int:
     return int(sum(one.value for one in samples if one.name == _RETRIES and one.labels.get("pool") == pool))
 
 
-def _get(connection: http.client.HTTPConnection, path: str) -> bytes:
+def _get(connection: http.client.HTTPConnection, path: str, headers: dict[str, str]) -> bytes:
     """The body of a good answer. A kept connection may have been closed meanwhile: then a new one is tried."""
     kept = connection.sock is not None
     try:
-        return _ask(connection, path)
+        return _ask(connection, path, headers)
     except (OSError, http.client.HTTPException):
         connection.close()
         if not kept:
             raise
-    return _ask(connection, path)
+    return _ask(connection, path, headers)
 
 
-def _ask(connection: http.client.HTTPConnection, path: str) -> bytes:
-    connection.request("GET", path)
+def _ask(connection: http.client.HTTPConnection, path: str, headers: dict[str, str]) -> bytes:
+    connection.request("GET", path, headers=headers)
     with connection.getresponse() as answer:
         body = answer.read()
         if answer.status != http.client.OK:

@@ -12,6 +12,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
+from controller.settings.access import on_loopback
 from controller.stack.trouble import Trouble
 
 _ANSWER_S = 5.0
@@ -87,7 +88,12 @@ def _checked(url: str) -> str:
     except ValueError:
         good = False
     if not good or parts.username or parts.password:
-        raise Trouble(f"{url!r} is no URL of a controller; write one such as http://192.0.2.7:8000")
+        raise Trouble(f"{url!r} is no URL of a controller; write one such as https://stoker.example.org:8000")
+    if parts.scheme == "http" and not on_loopback(parts.hostname or ""):
+        raise Trouble(
+            f"over {url} anybody on the way would read the token and take this gateway over; write https://, and where "
+            "the controller's certificate signed itself give a copy of it as --ca-file"
+        )
     return url.rstrip("/")
 
 
@@ -97,6 +103,9 @@ def _place(url: str) -> str:
 
 def _context(ca_file: Path | None) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=ca_file)
+        context = ssl.create_default_context(cafile=ca_file)
     except OSError as error:
         raise Trouble(f"{ca_file} cannot be used as --ca-file: {error.strerror or error}") from error
+    if ca_file is not None:
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # it may be the controller's own, whoever signed that
+    return context

@@ -32,4 +32,6 @@ class JoinOptions:
     status_port: Annotated[int, typer.Option(min=1, max=65535, help="Of nginx's own state; on loopback.")] = 8081
     edge_port: Annotated[int, typer.Option(min=1, max=65535, help="Of the metrics, on the address of --reach.")] = 9401
     log_port: Annotated[int, typer.Option(min=1, max=65535, help="UDP, of the access log; on loopback.")] = 9402
-    ca_file: Annotated[Path | None, typer.Option(help="Who vouches for a controller behind https://.")] = None
+    ca_file: Annotated[
+        Path | None, typer.Option(help="Who vouches for the controller: a CA, or a copy of its own certificate.")
+    ] = None

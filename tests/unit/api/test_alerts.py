@@ -21,6 +21,7 @@ from controller.core.model import GatewayPlan, NodeName, PoolName, ReplicaId
 from controller.reconcile.alerts import MOST, Alerts
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.store import FakeStore
+from tests.unit.api.callers import as_admin
 
 TOKEN = {"Authorization": "Bearer for-alerts"}
 PATH = "/api/v1/alerts"
@@ -69,7 +70,7 @@ def client(given: Given) -> Iterator[TestClient]:
         alerts_token="for-alerts",
     )
     with TestClient(create_app(sources)) as made:
-        yield made
+        yield as_admin(made, "for-orders")
 
 
 def alert(number: int = 1, status: str = "firing", start: float = 0, **labels: str) -> dict[str, Any]:

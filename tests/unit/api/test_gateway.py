@@ -6,6 +6,7 @@ import gzip
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
 
@@ -24,6 +25,7 @@ from controller.settings import PoolSettings, Settings
 from controller.settings.front import front_of, written
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.store import FakeStore
+from tests.unit.api.callers import as_admin
 from tests.unit.core.test_revision import routes
 
 OURS = version("stoker")
@@ -44,7 +46,7 @@ class FakeDesk:
     changes: bool = True
 
     def standing(self) -> Standing:
-        return Standing(2, "bb", 1, START, "slow", "")
+        return Standing(2, "bb", 1, START, "slow", "", START - timedelta(minutes=1))
 
     def revisions(self) -> Sequence[Revision]:
         return self.kept
@@ -99,7 +101,7 @@ def given() -> Given:
 @pytest.fixture
 def client(given: Given) -> Iterator[TestClient]:
     with TestClient(create_app(given.sources())) as made:
-        yield made
+        yield as_admin(made)
 
 
 def test_how_it_stands(client: TestClient) -> None:
@@ -110,7 +112,31 @@ def test_how_it_stands(client: TestClient) -> None:
         "reverted_at": "2026-01-05T12:00:00Z",
         "why": "slow",
         "refused": "",
+        "taken_at": "2026-01-05T11:59:00Z",
+        "certificate_ends": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("after=2", (1, 2, ["-one", "+two"])),
+        ("after=1&before=2", (2, 1, ["-two", "+one"])),
+        ("after=2&before=2", (2, 2, [])),
+        ("after=1", (1, 1, [])),  # the oldest one has none before it
+    ],
+)
+def test_the_difference_of_two(client: TestClient, asked: str, told: tuple[int, int, list[str]]) -> None:
+    answer = client.get(f"/api/v1/gateway/diff?{asked}").json()
+    changed = [line for line in answer["lines"] if line[:3] not in ("+++", "---") and line[0] in "+-"]
+    assert (answer["before"], answer["after"], changed) == told
+
+
+@pytest.mark.parametrize(("asked", "missing"), [("after=7", 7), ("after=2&before=9", 9)])
+def test_a_difference_to_one_that_is_not_kept(client: TestClient, asked: str, missing: int) -> None:
+    answer = client.get(f"/api/v1/gateway/diff?{asked}")
+    assert answer.status_code == 404
+    assert answer.json()["detail"].startswith(f"there is no revision {missing};")
 
 
 def test_the_history(client: TestClient) -> None:

@@ -11,6 +11,7 @@ from httpx import Response
 
 from controller.api.app import create_app
 from controller.api.deps import Seen, Sources
+from controller.api.kept_history import KeptHistory
 from controller.core.decision import Plan, StartReplica
 from controller.core.model import (
     Cordon,
@@ -27,7 +28,9 @@ from controller.core.planner import plan
 from controller.core.policy import PoolPolicy, ScalingPolicy
 from controller.core.reason import Reason, ReasonCode
 from tests.fakes.clock import START
+from tests.fakes.history import FakeHistory
 from tests.fakes.store import FakeStore
+from tests.unit.api.callers import as_admin
 from tests.unit.core.build import POOL, gpu, probe, replica, report
 
 GIB = 1024**3
@@ -42,6 +45,7 @@ class Given:
     def __init__(self) -> None:
         self.seen: Seen | None = None
         self.store = FakeStore()
+        self.history = FakeHistory()
 
     def tick(self, *gpus: GpuMemory) -> None:
         """Two GPUs are told of, and these are remembered."""
@@ -79,9 +83,10 @@ def client(given: Given) -> Iterator[TestClient]:
         metrics=lambda: b"",
         now=lambda: START,
         token="secret",
+        history=KeptHistory(given.history, lambda: START),
     )
     with TestClient(create_app(sources)) as made:
-        yield made
+        yield as_admin(made)
 
 
 def ask(client: TestClient, kind: str, uuid: str) -> Response:
@@ -98,10 +103,17 @@ def test_what_is_told_of_each(client: TestClient, given: Given) -> None:
     assert away == {
         "uuid": "GPU-7",
         "node": "elsewhere",
+        "index": None,
         "model": None,
         "memory_used_bytes": None,
         "memory_total_bytes": None,
         "memory_free_bytes": None,
+        "memory_promised_bytes": 0,
+        "temperature_c": None,
+        "power_w": None,
+        "power_limit_w": None,
+        "utilization": None,
+        "xids": [],
         "replicas": [],
         "cordon": None,
     }
@@ -120,6 +132,35 @@ def test_what_is_told_of_each(client: TestClient, given: Given) -> None:
         "advice": "reset it",
     }
     assert client.get("/api/v1/replicas").json()[0]["gpu"] == "GPU-1"
+
+
+def test_what_its_exporter_measured_and_its_errors(client: TestClient, given: Given) -> None:
+    given.tick(GpuMemory("GPU-7", NodeName("silent"), xids=((94, 2),)))  # as it was told of last
+    given.history.says = {
+        "DCGM_FI_DEV_GPU_TEMP": {
+            (("UUID", "GPU-0"), ("gpu", "3"), ("column", "temperature_c")): lambda at: 61.0,
+            (("UUID", "GPU-0"), ("gpu", "3"), ("column", "utilization")): lambda at: 0.25,
+        }
+    }
+    told = {gpu["uuid"]: gpu for gpu in client.get("/api/v1/gpus").json()}
+
+    assert (told["GPU-0"]["index"], told["GPU-0"]["temperature_c"], told["GPU-0"]["utilization"]) == (3, 61.0, 0.25)
+    assert (told["GPU-0"]["power_w"], told["GPU-1"]["index"], told["GPU-1"]["temperature_c"]) == (None, None, None)
+    assert told["GPU-7"]["xids"] == [
+        {
+            "code": 94,
+            "count": 2,
+            "meaning": "an uncorrectable error of its memory was contained: only the program that met it ended",
+            "verdict": "watch",
+            "advice": "watch it; `dmesg` on its node has the whole line",
+        }
+    ]
+
+
+def test_gpus_are_told_of_while_prometheus_is_away(client: TestClient, given: Given) -> None:
+    given.tick()
+    given.history.gone = True
+    assert [gpu["temperature_c"] for gpu in client.get("/api/v1/gpus").json()] == [None, None]
 
 
 def test_a_start_in_the_ledger_names_its_gpu(client: TestClient, given: Given) -> None:

@@ -127,6 +127,41 @@ def test_what_happened_is_told_and_kept(client: TestClient, given: Given) -> Non
     assert given.store.events(limit=9) == tuple(reversed(given.told))
 
 
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        ("", ["Bob", "ada 2", "Ada"]),
+        ("?text=ada", ["ada 2", "Ada"]),
+        ("?text=ada&limit=1", ["ada 2"]),
+        ("?plan=gold", ["Ada"]),
+        ("?state=usable", ["Bob", "Ada"]),
+        ("?state=blocked", ["Ada"]),
+        ("?key=Bob", ["Bob"]),
+    ],
+)
+def test_keys_are_found(client: TestClient, given: Given, asked: str, names: list[str]) -> None:
+    given.state, first = AccessState(), create(client, name="Ada", plan="gold").json()["id"]
+    given.clock.advance(1)
+    second = create(client, name="ada 2").json()["id"]
+    given.clock.advance(1)
+    create(client, name="Bob")
+    client.post(f"/api/v1/keys/{second}/revoke")
+    until = given.clock.now() + timedelta(minutes=1)
+    blocks = {KeyId(key): Block(until, QuotaKind.MINUTE) for key in (first, second)}  # one that is revoked is no more
+    given.state = AccessState(quota=QuotaMemory(blocks=blocks))
+
+    assert [key["name"] for key in client.get(f"/api/v1/keys{asked}").json()] == names
+
+
+def test_the_next_page_of_keys(client: TestClient, given: Given) -> None:
+    made = []
+    for _ in range(3):
+        given.clock.advance(1)
+        made.append(create(client).json()["id"])
+    assert [key["id"] for key in client.get(f"/api/v1/keys?before={made[2]}").json()] == [made[1], made[0]]
+    assert client.get(f"/api/v1/keys?before={made[0]}").json() == []
+
+
 def test_two_keys_have_nothing_in_common(client: TestClient) -> None:
     first, second = create(client).json(), create(client).json()
     assert first["id"] != second["id"]

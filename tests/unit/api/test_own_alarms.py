@@ -14,6 +14,7 @@ from controller.core.alerts import Alert
 from controller.reconcile.alerts import Alerts
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.store import FakeStore
+from tests.unit.api.callers import TOKEN, as_admin
 
 SLOW = Finding("StokerLatencyHigh", Severity.WARNING, (("pool", "llama"),), "Users wait.", "2 s, above 0.5 s for 15 s.")
 FIRES = Alarm(SLOW, Standing.FIRING, START - timedelta(seconds=60), START - timedelta(seconds=45), START)
@@ -31,8 +32,9 @@ def client(*alarms: Alarm, told: Alerts | None = None) -> TestClient:
         now=FakeClock().now,
         alerts=told or Alerts(),
         alarms=lambda: alarms,
+        token=TOKEN,
     )
-    return TestClient(create_app(sources))
+    return as_admin(TestClient(create_app(sources)))
 
 
 def test_they_are_listed_the_newest_first_with_what_they_say() -> None:

@@ -47,9 +47,11 @@ def test_the_order_of_the_runs_and_their_names() -> None:
         return lambda done, total: None
 
     others = rivals(["static", "stoker", "static:6", "kpa", "kpa"], setup, TRACE)
-    contest = play(TRACE, setup, others, shadow, watch)  # type: ignore[arg-type]
+    contest = play(TRACE, setup, others, {"shadow": shadow}, watch)  # type: ignore[arg-type]
 
     assert [run.scaler for run in contest.results] == seen == ["stoker", "shadow", "static:6", "kpa"]
+    assert set(contest.second_changes) == {"shadow"}
+    assert contest.second_changes["shadow"].kept[0].before == 1
 
 
 def test_a_rival_that_nobody_knows() -> None:

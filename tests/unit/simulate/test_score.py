@@ -122,11 +122,11 @@ def test_points_are_means() -> None:
     series = Series(1.0)
     series.first_token(0.5)
     for second in range(3):
-        series.sample(second, arrivals=second, in_flight=10 * second, counts=(1, 2))
+        series.sample(second, arrivals=second, in_flight=10 * second, counts=(1, 2, 3 * second))
     points = series.points()
 
     assert [(point.at_s, point.demand_rps, point.in_flight) for point in points] == [(0, 0, 0), (0, 1, 10), (1, 2, 20)]
-    assert (points[0].ready, points[0].desired) == (1, 2)
+    assert (points[0].ready, points[0].desired, points[2].waiting) == (1, 2, 6)
     assert points[0].first_token_p95_s == pytest.approx(0.5, rel=0.1)
     assert points[1].first_token_p95_s is None
 
@@ -136,7 +136,7 @@ def test_a_line_has_few_points_and_loses_nothing(seconds: int) -> None:
     series = Series(1.0)
     for second in range(seconds):
         series.first_token(1.0)
-        series.sample(float(second), arrivals=2, in_flight=second, counts=(1, 1))
+        series.sample(float(second), arrivals=2, in_flight=second, counts=(1, 1, 0))
     points = series.points()
 
     assert min(seconds, MOST_POINTS // 2) <= len(points) <= MOST_POINTS

@@ -31,7 +31,7 @@ def test_every_value_has_a_default() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("synthetic:", "there is no synthetic trace ''; choose among flat, ramp, burst, diurnal, outage"),
+        ("synthetic:", "there is no synthetic trace ''; choose among flat, ramp, burst, diurnal, spike, crowd, outage"),
         ("synthetic:wave?rps=1", "there is no synthetic trace 'wave'; choose among"),
         ("synthetic:flat?day=1", "a synthetic trace has no 'day'; give some of hours, rps, seed, prompt, output"),
         ("synthetic:flat?rps=1&rps=2", "rps is given twice; give it once"),
@@ -87,12 +87,17 @@ def test_the_mean_rate_is_that_asked_for(kind: Kind) -> None:
         (Kind.BURST, 0.095, 8.0),
         (Kind.DIURNAL, 0.0, 0.2),
         (Kind.DIURNAL, 0.5, 3.8),
+        (Kind.SPIKE, 0.44, 2 * 0.75 / 0.9),
+        (Kind.SPIKE, 0.5, 3 * 2 * 0.75 / 0.9),
+        (Kind.CROWD, 0.29, 0.9804),
+        (Kind.CROWD, 0.3, 8 * 0.9804),
+        (Kind.CROWD, 0.99, 1.049),
         (Kind.OUTAGE, 0.1, 2 / 3),
         (Kind.OUTAGE, 0.5, 4.0),
     ],
 )
 def test_the_shape(kind: Kind, at: float, rps: float) -> None:
-    assert Synthetic(kind, hours=24, rps=2).rate(at * 86_400) == pytest.approx(rps)
+    assert Synthetic(kind, hours=24, rps=2).rate(at * 86_400) == pytest.approx(rps, rel=1e-3)
 
 
 def test_metrics_are_missing_in_the_middle_of_an_outage() -> None:

@@ -25,7 +25,7 @@ LAYOUT = Layout(Path("/srv/stoker"))
 POOL = "pools:\n  - {name: small, model: small, checkpoint: small.gguf}\n"
 EVERYTHING = """\
 ports: {alertmanager: 9193, controller: 8100}
-controller: {host: "::"}
+controller: {host: "::1", monitoring_host: "::"}
 alerting:
   group_wait: 0s
   group_interval: 30s

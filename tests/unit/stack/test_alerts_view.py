@@ -99,8 +99,9 @@ def test_markup_in_a_label_is_text() -> None:
 
 def test_the_command_prints_both_forms(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "stoker.yaml").write_text("pools: [{name: small, model: small, checkpoint: a.gguf}]\n")
+    (tmp_path / "api.token").write_text("a token\n")
     rows: list[dict[str, Any]] = [FIRING, OVER]
-    monkeypatch.setattr(api_client, "ask", lambda settings, path: rows if path == "/api/v1/alerts" else None)
+    monkeypatch.setattr(api_client, "ask", lambda settings, path, token: rows if path == "/api/v1/alerts" else None)
     run = CliRunner()
 
     table = run.invoke(app, ["alerts", "--state-dir", str(tmp_path)])
@@ -117,7 +118,8 @@ def test_without_an_alertmanager_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp
     (tmp_path / "stoker.yaml").write_text(
         "pools: [{name: small, model: small, checkpoint: a.gguf}]\nalerting: {enabled: false}\n"
     )
-    monkeypatch.setattr(api_client, "ask", lambda settings, path: [])
+    (tmp_path / "api.token").write_text("a token\n")
+    monkeypatch.setattr(api_client, "ask", lambda settings, path, token: [])
 
     said = CliRunner().invoke(app, ["alerts", "--state-dir", str(tmp_path)])
 

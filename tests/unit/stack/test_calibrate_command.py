@@ -77,7 +77,8 @@ def runs(monkeypatch: pytest.MonkeyPatch, folder: Path, *replicas: dict[str, Any
     """A stack whose controller sees these replicas."""
     (folder / ".stoker").mkdir()
     (folder / ".stoker/stoker.yaml").write_text(config)
-    monkeypatch.setattr(api_client, "look", lambda settings: Seen((), replicas))
+    (folder / ".stoker/api.token").write_text("a token\n")
+    monkeypatch.setattr(api_client, "look", lambda settings, token: Seen((), replicas))
 
 
 def replica(name: str, address: str | None, **change: Any) -> dict[str, Any]:
@@ -191,7 +192,7 @@ def test_a_stack_with_several_pools(stoker: Typed, tmp_path: Path, monkeypatch: 
 
 def test_a_controller_that_does_not_answer(stoker: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs(monkeypatch, tmp_path)
-    monkeypatch.setattr(api_client, "look", lambda settings: None)
+    monkeypatch.setattr(api_client, "look", lambda settings, token: None)
 
     assert stoker()[2] == (
         "stoker: the controller does not answer at http://127.0.0.1:8000; is it running? Or give --url\n"

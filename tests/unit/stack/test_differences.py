@@ -109,7 +109,12 @@ def test_what_is_the_controllers_alone_is_taken_in() -> None:
     [
         ("ports: {gateway: 8082}\n", ["ports.gateway: 8080 -> 8082"]),
         ("gateway: {host: 0.0.0.0}\n", ["gateway.host: 127.0.0.1 -> 0.0.0.0"]),
-        ("controller: {host: 0.0.0.0}\n", ["controller.host: 127.0.0.1 -> 0.0.0.0"]),
+        ("controller: {host: '::1'}\n", ["controller.host: 127.0.0.1 -> ::1"]),
+        ("controller: {monitoring_host: 0.0.0.0}\n", ["controller.monitoring_host: 127.0.0.1 -> 0.0.0.0"]),
+        (
+            "controller: {tls: {certificate: /c, key: /k}}\n",
+            ["controller.tls.certificate: none -> /c", "controller.tls.key: none -> /k"],
+        ),
         ("controller: {scrape_interval: 500ms}\n", ["controller.scrape_interval: 1s -> 0.5s"]),
         ("controller: {instance: 0123456789ab}\n", ["controller.instance: none -> 0123456789ab"]),
         (
@@ -124,6 +129,12 @@ def test_what_other_programs_run_with_is_told_key_by_key(text: str, keys: list[s
     assert told == [f"{key}: other programs run with it; `stoker down` and `stoker up` take it in" for key in keys]
 
 
+def test_who_may_come_in_how_is_the_controllers_alone() -> None:
+    text = "controller: {trusted_proxies: [10.0.0.9], public_url: 'https://a.example'}\n"
+
+    assert beyond_the_controller(read(FILE), read(FILE + text)) == []
+
+
 def test_what_nginx_takes_in_while_it_runs_is_told_and_let_pass() -> None:
     text = "gateway: {read_timeout: 10s}\nplans: [{name: gold, priority: high}]\n"
 
@@ -135,7 +146,9 @@ def test_what_nginx_takes_in_while_it_runs_is_told_and_let_pass() -> None:
 
 def test_every_key_of_the_file_is_compared() -> None:
     """A section that is added later must not be overlooked."""
-    assert set(Settings.model_fields) == {"pools", "nodes", "plans", "ports", "gateway", "controller", "alerting"}
+    compared = {"pools", "nodes", "plans", "ports", "gateway", "controller", "alerting", "costs"}
+
+    assert set(Settings.model_fields) == compared
 
 
 def test_the_shipped_configuration_is_compared_with_itself() -> None:

@@ -25,6 +25,7 @@ from controller.stack.drill.options import DrillOptions
 from controller.stack.drill.promise import Pace
 from controller.stack.drill.result import Outcome
 from controller.stack.drill.run import Site, run
+from controller.stack.drill.telling import Teller
 from controller.stack.supervisor import Supervisor
 from controller.stack.trouble import Trouble
 
@@ -194,6 +195,7 @@ def installed(folder: Path, site: Site) -> None:
     ports = {"controller": site.settings.ports.controller}
     pools = [{"name": "small", "model": "small", "checkpoint": "small.gguf"}]
     layout.config.write_text(json.dumps({"pools": pools, "ports": ports}))
+    layout.api_token.write_text("a token\n")
     Installation(runtime="process", pools={"small": PoolParts(image="", checkpoint="/small.gguf")}).save(layout)
 
 
@@ -231,7 +233,9 @@ def session(site: Site, **options: Any) -> command.Session:
 
     from controller.stack.progress import Progress
 
-    return command.Session(site, DrillOptions(**options), Progress(Console(quiet=True)))
+    given, layout = DrillOptions(**options), site.ground.layout
+    teller = Teller(site.settings, layout, given, site.ground.pool)
+    return command.Session(site, given, Progress(Console(quiet=True)), teller)
 
 
 def test_many_faults_are_told_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,7 @@ def controller() -> Iterator[Settings]:
 
 def test_what_the_controller_says() -> None:
     with controller() as settings:
-        api = Api(settings)
+        api = Api(settings, "a token")
         assert api.events() == [{"at": "1"}, {"at": "2"}]
         assert api.rows("pools") == ROWS["/api/v1/pools"]  # although the connection was closed meanwhile
         assert api.retries("small") == 5
@@ -80,14 +80,14 @@ def test_what_the_controller_says() -> None:
 
 def test_nobody_answers() -> None:
     with controller() as settings:
-        api = Api(settings)
+        api = Api(settings, "a token")
 
     assert (api.rows("pools"), api.events(), api.retries("small")) == (None, [], None)
     api.close()
 
 
 def test_looks_are_of_one_pool_and_know_what_it_is_to_have() -> None:
-    with controller() as settings, Watch(settings, "small") as watch:
+    with controller() as settings, Watch(settings, "small", "a token") as watch:
         found = wait_for(watch.latest, 10, "a look")
 
     assert found.replicas == (Seen("small-1", "ready", True),)

@@ -46,7 +46,7 @@ def test_every_node_by_its_name(nodes: tuple[str, ...], targets: dict[str, str])
 
 
 def test_replicas_that_are_local_processes_are_on_this_machine() -> None:
-    settings = read(more="ports: {gpu: 9500}\ncontroller: {host: '::'}\n")
+    settings = read(more="ports: {gpu: 9500}\ncontroller: {monitoring_host: '::'}\n")
 
     assert gpu_exporter.targets(settings, Installation(runtime="process", pools={})) == {LOCAL: "[::1]:9500"}
 

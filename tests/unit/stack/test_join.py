@@ -7,10 +7,11 @@ import http.server
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -34,6 +35,7 @@ from controller.stack.join.kept import Kept, Keys
 from controller.stack.join.options import JoinOptions
 from controller.stack.join.run import _machine_name, _metrics, _ports, _warn, join
 from controller.stack.trouble import Trouble
+from tests.fakes.certificates import made
 from tests.fakes.clock import START, FakeClock
 from tests.unit.core.test_revision import routes
 from tests.waiting import wait_for
@@ -120,15 +122,23 @@ class Server:
     packed: bool = False
     asked: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
     port: int = 0
+    secure: Callable[[ssl.SSLContext], None] = lambda context: None  # it speaks TLS from then on
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
 
+def _securing(server: http.server.HTTPServer) -> Callable[[ssl.SSLContext], None]:
+    def secure(context: ssl.SSLContext) -> None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+
+    return secure
+
+
 @pytest.fixture
 def servers() -> Iterator[list[Server]]:
-    made, running = [], []
+    found, running = [], []
     for _ in range(2):
         told = Server()
 
@@ -148,11 +158,11 @@ def servers() -> Iterator[list[Server]]:
                 pass
 
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        told.port = server.server_address[1]
+        told.port, told.secure = server.server_address[1], _securing(server)
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        made.append(told)
+        found.append(told)
         running.append(server)
-    yield made
+    yield found
     for server in running:
         server.shutdown()
         server.server_close()
@@ -215,6 +225,25 @@ def test_a_url_that_is_none_is_refused(url: str) -> None:
         Controllers([url], TOKEN)
 
 
+@pytest.mark.parametrize("url", ["http://10.0.0.1:8000", "http://gpu-1:8000"])
+def test_the_token_goes_to_another_machine_over_tls_only(url: str) -> None:
+    with pytest.raises(Trouble, match=r"anybody on the way would read the token .* write https://"):
+        Controllers([url], TOKEN)
+
+
+def test_a_controller_over_tls_is_known_by_a_copy_of_its_certificate(servers: list[Server], tmp_path: Path) -> None:
+    ours, other = made(tmp_path, name="ours"), made(tmp_path, name="other")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ours.certificate, ours.key)
+    servers[0].secure(context)
+    url = servers[0].url.replace("http://", "https://")
+
+    assert Controllers([url], TOKEN, ours.certificate).ask("a", {}) == {"version": "v1"}
+    for ca_file in (other.certificate, None):
+        with pytest.raises(Away, match="certificate verify failed"):
+            Controllers([url], TOKEN, ca_file).ask("a", {})
+
+
 def options(tmp_path: Path, **changes: Any) -> JoinOptions:
     token = tmp_path / "token"
     token.write_text(TOKEN + "\n")
@@ -259,9 +288,9 @@ def test_ports_and_addresses(tmp_path: Path) -> None:
     ("reach", "url", "words"),
     [
         (None, "http://127.0.0.1:1", "without --reach Prometheus cannot find it"),
-        ("127.0.0.1", "http://10.0.0.1:1", "does not find it at 127.0.0.1"),
+        ("127.0.0.1", "https://10.0.0.1:1", "does not find it at 127.0.0.1"),
         ("127.0.0.1", "http://localhost:1", ""),
-        ("10.0.0.2", "http://10.0.0.1:1", ""),
+        ("10.0.0.2", "https://10.0.0.1:1", ""),
     ],
 )
 def test_it_warns_where_nobody_would_count(

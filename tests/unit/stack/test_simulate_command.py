@@ -61,17 +61,18 @@ def test_one_object_with_everything(stoker: Typed) -> None:
     found = stoker.json("--trace", SYNTHETIC, "--compare", "static,hpa", "--cold-start", "5s")
 
     assert set(found) == {
-        "trace", "pool", "setup", "notes", "results", "decisions", "decisions_count", "verdict"
+        "trace", "pool", "setup", "notes", "results", "decisions", "decisions_count", "verdict", "changed"
     }  # fmt: skip
     assert found["trace"]["requests"] == found["results"][0]["requests"] > 100
     assert (found["pool"], found["setup"]["policy"]["ceiling"], found["setup"]["cold_start_s"]) == ("small", 3, 5.0)
     assert [run["scaler"] for run in found["results"]] == ["stoker", "static:3", "hpa"]
-    assert {"at_s", "demand_rps", "in_flight", "ready", "desired", "first_token_p95_s"} == set(
+    assert {"at_s", "demand_rps", "in_flight", "ready", "desired", "first_token_p95_s", "waiting"} == set(
         found["results"][0]["series"][0]
     )
     assert found["decisions_count"] == len(found["decisions"]) > 0
     assert set(found["decisions"][0]["reasons"][0]) == {"code", "text", "numbers"}
     assert found["verdict"].startswith("Stoker met the SLO for ")
+    assert found["changed"] is None
 
 
 def test_each_option_counts(stoker: Typed) -> None:
@@ -141,6 +142,38 @@ def test_a_pool_in_mode_shadow_shows_its_second_policy_too(stoker: Typed) -> Non
     assert [run["scaler"] for run in found["results"]] == ["stoker", "shadow", "kpa"]
 
 
+def test_a_changed_policy_is_played_beside_the_configured_one(stoker: Typed) -> None:
+    found = stoker.json("--trace", SYNTHETIC, "--set", "replicas.floor=3", "--set", "scaling.latency.threshold=2s")
+
+    assert [run["scaler"] for run in found["results"]] == ["stoker", "changed"]
+    assert found["changed"]["versus"]["hours_percent"] > 0
+    assert found["changed"]["decisions_count"] == 0
+    assert "replicas:\n  floor: 3\nscaling:\n  latency:\n    threshold: 2s\n" in found["changed"]["yaml"]
+
+    code, out, _ = stoker("--trace", SYNTHETIC, "--set", "replicas.floor=3")
+    assert code == 0
+    assert found["changed"]["versus"]["sentence"] in out
+    assert "  floor: 3" in out
+
+
+def test_the_traffic_of_a_pool_that_runs_is_played(stoker: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def ask(settings: object, path: str, *, token: str) -> dict[str, Any]:
+        asked.append(f"{path} {token}")
+        return {"step_s": 60.0, "rates": [2.0, None], "prompt": 300, "output": None}
+
+    monkeypatch.setattr("controller.stack.api_client.ask", ask)
+    (stoker.folder / "state").mkdir()
+    stoker.write("state/stoker.yaml", CONFIG)
+    stoker.write("state/api.token", "secret")
+
+    found = stoker.json("--trace", "history:15m", "--state-dir", "state")
+    assert asked == ["/api/v1/simulations/traffic?pool=small&hours=0.25 secret"]
+    assert found["trace"]["name"] == "the last 0.25 h of small"
+    assert (found["trace"]["duration_s"], found["trace"]["mean_prompt_tokens"]) == (120, 300)
+
+
 def test_what_the_simulation_cannot_follow_is_said(stoker: Typed) -> None:
     stoker.write("stoker.yaml", CONFIG + "    mode: paused\ncontroller: {tick_interval: 5s, scrape_interval: 500ms}\n")
 
@@ -176,6 +209,9 @@ REFUSED = [
     pytest.param(["--trace", "back.csv"], "back.csv, line 3: the time goes back by 1 s; sort", id="unsorted"),
     pytest.param(["--trace", "long.csv"], "long.csv goes over 3,506,328 hours; give one of at most", id="endless"),
     pytest.param(["--trace", "synthetic:wave"], "there is no synthetic trace 'wave'; choose among", id="synthetic"),
+    pytest.param(["--trace", "history:1h"], "nothing was started with the state directory", id="nothing runs"),
+    pytest.param(["--trace", "history:1m"], "--trace history: 0.0166667 h is not between 0.25 and 48", id="too short"),
+    pytest.param(["--trace", "history:"], "--trace: '' is no duration", id="no hours"),
     pytest.param(["--compare", "hpa,foo"], "there is no autoscaler 'foo'; choose among", id="unknown autoscaler"),
     pytest.param(["--compare", "static:0"], "'static:0' names no number of replicas; write static:N", id="static:0"),
     pytest.param(["--pool", "foo"], "stoker.yaml has no pool 'foo'; it has small", id="unknown pool"),
@@ -190,6 +226,13 @@ REFUSED = [
     pytest.param(["--cold-start-jitter", "1"], "--cold-start-jitter is 1; it must be at least 0", id="jitter"),
     pytest.param(["--slo-first-token", "0s"], "--slo-first-token: a duration must be above 0", id="no time"),
     pytest.param(["--mtbf", "10ms"], "--mtbf is below 1s; give at least that", id="mtbf"),
+    pytest.param(["--set", "scaling.tolerance"], "is no KEY=VALUE of a pool's replicas or scaling", id="no value"),
+    pytest.param(["--set", "health.failures=1"], "is no KEY=VALUE of a pool's replicas or scaling", id="elsewhere"),
+    pytest.param(["--set", "scaling.tolerence=1"], "scaling.tolerence: Extra inputs are not permitted", id="no key"),
+    pytest.param(["--set", "scaling.tolerance=2"], "scaling.tolerance: Input should be less than 1", id="no share"),
+    pytest.param(["--set", "scaling.surge={"], "'{' is no value of YAML", id="no YAML"),
+    pytest.param(["--set", "replicas.floor=9"], "replicas: floor 9 is above ceiling 3; make the floor", id="bounds"),
+    pytest.param(["--set", "scaling.rate_up=1", "--set", "scaling.rate_up.per=1s"], "is given twice", id="twice"),
     pytest.param(["--floor", "9"], "floor 9 is above ceiling 3; make the floor at most", id="floor"),
     pytest.param(["--engine", "junk.csv"], "junk.csv is no engine model; it must be a JSON", id="no engine"),
     pytest.param(["--report", "no/out.html"], "no/out.html cannot be written: No such file", id="nowhere to write"),

@@ -1,0 +1,181 @@
+"""Coming in and going out: what the API and the pages of it have in common.
+
+`start_session` is for whoever has found out who somebody is, by a password or otherwise; it makes the cookie.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from dataclasses import dataclass, replace
+
+from fastapi import HTTPException, Request, Response
+
+from controller.api.access import Caller, address_of, cookie_name, note, note_refused
+from controller.api.deps import LEADS, Sources
+from controller.core.people import (
+    LONGEST,
+    LONGEST_PASSWORD,
+    SECRET_BYTES,
+    Session,
+    User,
+    csrf_of,
+    digest_of,
+    fault_of_password,
+    named,
+    secret_of,
+)
+
+_AGENT_KEPT = 200
+_WRONG = "the name or the password is wrong"
+_GONE = "this invitation was used, has expired or was replaced; ask for another one"
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A session that was begun: what the cookie gets, and what goes with each change."""
+
+    user: User
+    secret: str
+    csrf: str
+
+
+def require_leader(sources: Sources) -> None:
+    """Answers 503 with who leads, where another controller does: that one knows who may come in."""
+    lead = sources.lead()
+    if lead != LEADS:
+        raise HTTPException(503, f"this controller {lead}; log in at the one that leads")
+
+
+def log_in(request: Request, sources: Sources, name: str, password: str) -> Started:
+    """With a password. Blocks for about 0.2 s, longer where others log in, too.
+
+    Answers 401 where it is wrong, 429 for who failed too often (with the seconds in Retry-After), 503 where another
+    controller leads or too many log in at once.
+    """
+    require_leader(sources)
+    name, address = _name_of(name), address_of(request)
+    _require_patience(sources, name, address)
+    user = sources.people.user(name)
+    kept = user.password if user is not None else ""
+    if not sources.door.passwords.fits(password[: LONGEST_PASSWORD + 1], kept) or user is None:
+        sources.door.failed(name, address, sources.now())
+        note_refused(sources, Caller(name, None, "password", address), "login", _WRONG)
+        raise HTTPException(401, _WRONG)
+    sources.door.succeeded(name, address)
+    if sources.door.passwords.outdated(user.password):
+        user = replace(user, password=sources.door.passwords.make(password))
+        sources.people.save_user(user)
+    return start_session(request, sources, user, "password")
+
+
+def _name_of(text: str) -> str:
+    try:
+        return named(text)
+    except ValueError:
+        return ""  # nobody has that name, and it takes as long to say so
+
+
+def _require_patience(sources: Sources, name: str, address: str) -> None:
+    """Before the password is looked at: a wrong one and a right one wait alike."""
+    now, door = sources.now(), sources.door
+    if not door.left_s(name, address, now, at_home=False):
+        return
+    at_home = any(session.address == address for session in sources.people.sessions(name))
+    left = math.ceil(door.left_s(name, address, now, at_home=at_home))
+    if left > 0:
+        sentence = f"too many logins failed; try again in {left} s"
+        raise HTTPException(429, sentence, {"Retry-After": str(left)})
+
+
+def start_session(request: Request, sources: Sources, user: User, how: str) -> Started:
+    """A new one of that user, which must be saved; the session of the browser that asks ends, if it has one.
+
+    `how` is for the audit log: password, invitation, oidc. Answers 503 where that cannot be written.
+    """
+    now, address = sources.now(), address_of(request)
+    secret = secret_of(secrets.token_bytes(SECRET_BYTES))
+    agent = request.headers.get("user-agent", "")[:_AGENT_KEPT]
+    note(sources, Caller(user.name, user.role, how, address), "login", f"user/{user.name}")
+    sources.people.start_session(Session(digest_of(secret), user.name, now, now, address, agent))
+    old = request.cookies.get(cookie_name(request))
+    if old is not None:
+        _end(sources, digest_of(old))
+    return Started(user, secret, csrf_of(secret))
+
+
+def _end(sources: Sources, digest: str) -> None:
+    found = sources.people.session(digest)
+    if found is not None:
+        sources.people.end_sessions(found[0].user, only=digest)
+    sources.door.known.forget()
+
+
+def give_cookie(request: Request, response: Response, started: Started) -> None:
+    """The browser shows it from now on. Its scripts never see it, and no page of another site makes it show it."""
+    response.set_cookie(
+        cookie_name(request),
+        started.secret,
+        max_age=int(LONGEST.total_seconds()),
+        path="/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="lax",
+    )
+
+
+def log_out(request: Request, sources: Sources, who: Caller, response: Response) -> None:
+    """End the session that was shown, here and in the browser."""
+    sources.people.end_sessions(who.name, only=who.digest)
+    sources.door.known.forget()
+    response.delete_cookie(
+        cookie_name(request), path="/", secure=request.url.scheme == "https", httponly=True, samesite="lax"
+    )
+
+
+def join(request: Request, sources: Sources, code: str, password: str) -> Started:
+    """Accept an invitation: that person has this password from now on, and is logged in. Blocks like `log_in`.
+
+    Answers 404 for a code that is good for nothing (any more), 422 for a password that cannot be one, 503 likewise.
+    Nobody is slowed down: a code of 256 random bits is not guessed.
+    """
+    require_leader(sources)
+    now, address = sources.now(), address_of(request)
+    found = sources.people.invitation(digest_of(code))
+    if found is None or found.expires_at <= now:
+        note_refused(sources, Caller("", None, "invitation", address), "join", _GONE)
+        raise HTTPException(404, _GONE)
+    _require_possible(password, found.name)
+    kept = sources.door.passwords.make(password)
+    before = sources.people.user(found.name)
+    user = replace(before, password=kept) if before is not None else User(found.name, found.role, now, kept)
+    note(sources, Caller(user.name, user.role, "invitation", address), "join", f"user/{user.name}")
+    if not sources.people.accept(found.digest, user):
+        raise HTTPException(404, _GONE)
+    sources.door.known.forget()
+    return start_session(request, sources, user, "invitation")
+
+
+def change_password(sources: Sources, who: Caller, old: str, new: str) -> None:
+    """Of the person who asks; every other session ends. Answers 403 for a wrong old one, 409 for who has none,
+    422 and 429 likewise."""
+    user = sources.people.user(who.name)
+    if user is None or not user.password:
+        raise HTTPException(409, f"{who.name} has no password here, so there is none to change")
+    _require_patience(sources, user.name, who.address)
+    if not sources.door.passwords.fits(old[: LONGEST_PASSWORD + 1], user.password):
+        sources.door.failed(user.name, who.address, sources.now())
+        note_refused(sources, who, "password", "the old password is wrong")
+        raise HTTPException(403, "the old password is wrong")
+    _require_possible(new, user.name)
+    kept = sources.door.passwords.make(new)
+    note(sources, who, "password change", f"user/{user.name}")
+    sources.people.save_user(replace(user, password=kept))
+    sources.people.end_sessions(user.name, but=who.digest)
+    sources.door.known.forget()
+
+
+def _require_possible(password: str, name: str) -> None:
+    fault = fault_of_password(password, name)
+    if fault:
+        raise HTTPException(422, f"{fault}; choose another one")

@@ -1,0 +1,122 @@
+"""The ledger and the alerts of some time -> marks on a timeline. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from controller.api.history import Told
+from controller.api.timeline_schemas import MarkKind, MarkOut, Severity
+from controller.core.decision import ScalePool
+from controller.ports import Recorded, RecordedEvent
+
+MOST = 100  # of a kind
+
+DRILLS = ("drill_started", "drill_ended")
+PEOPLE = ("pool_paused", "pool_resumed", "bounds_set", "bounds_cleared")
+# What went wrong, what that led to, and its end.
+_CRITICAL = ("fuse_blown", "pool_quarantined", "gateway_held", "placement_blocked")
+_WARNING = ("replica_unready", "replica_stopped", "replica_suspect", "spec_refused", "gpus_held")
+_OVER = ("fuse_closed", "pool_released", "gateway_free", "placement_free", "spec_accepted", "gpus_free")
+OF_POOLS = (*DRILLS, *PEOPLE, *_CRITICAL, *_WARNING, *_OVER)
+# Of no pool: of nodes, GPUs and sources. A pool may live on any.
+OF_ALL = ("source_lost", "source_back", "gpu_cordoned", "gpu_released")
+_ALL_WARNING = ("source_lost", "gpu_cordoned")
+_SEVERITIES: dict[str, Severity] = {"critical": "critical", "warning": "warning"}
+
+
+def alerts_query(pool: str) -> str:
+    """When alerts about a pool fired, on the axis of the timeline. `pool` as it stands in a label's text."""
+    return f'max by (alertname, severity) (max_over_time(ALERTS{{alertstate="firing", pool="{pool}"}}[$w]))'
+
+
+def marks_of(
+    decisions: Iterable[Recorded], events: Iterable[RecordedEvent], alerts: Told
+) -> tuple[list[MarkOut], dict[str, int]]:
+    """By time, and how many of each kind are too many. What is given first of a kind stays."""
+    made = [
+        *(_of_decision(item) for item in decisions),
+        *(_of_event(item) for item in events if not _was_to_stop(item)),
+        *_of_alerts(alerts),
+    ]
+    kept: list[MarkOut] = []
+    counts: Counter[str] = Counter()
+    for mark in sorted(made, key=lambda mark: -mark.at):
+        counts[mark.kind] += 1
+        if counts[mark.kind] <= MOST:
+            kept.append(mark)
+    return kept[::-1], {kind: count - MOST for kind, count in counts.items() if count > MOST}
+
+
+def _of_decision(item: Recorded) -> MarkOut:
+    decision = item.decision
+    why = "; ".join(reason.text for reason in decision.reasons)
+    if isinstance(decision, ScalePool):
+        subject, text = f"pool/{decision.pool}", f"From {decision.current} to {decision.desired}: {why}."
+    else:
+        subject, text = f"replica/{decision.replica}", f"{why[:1].upper()}{why[1:]}."
+    return MarkOut(
+        id=f"decision/{item.id}",
+        kind="decision",
+        what=decision.kind,
+        at=item.at.timestamp(),
+        severity="info" if item.outcome in (None, "done") else "warning",
+        subject=subject,
+        text=text,
+        href=f"/decisions/{item.id}",
+    )
+
+
+def _of_event(item: RecordedEvent) -> MarkOut:
+    event = item.event
+    kind: MarkKind = "drill" if event.event in DRILLS else "person" if event.event in PEOPLE else "failure"
+    severity: Severity = "info"
+    if event.event in _CRITICAL:
+        severity = "critical"
+    elif event.event in _WARNING or event.event in _ALL_WARNING:
+        severity = "warning"
+    return MarkOut(
+        id=f"event/{item.id}",
+        kind=kind,
+        what=event.event,
+        at=event.at.timestamp(),
+        severity=severity,
+        subject=event.subject,
+        text=event.message,
+        href=f"/activity?event={item.id}",
+    )
+
+
+def _was_to_stop(item: RecordedEvent) -> bool:
+    """One that drained and then exited did what it was told."""
+    return item.event.event == "replica_stopped" and item.event.message.startswith("Was draining,")
+
+
+def _of_alerts(told: Told) -> Iterator[MarkOut]:
+    """One for each time in which an alert fired; its end is known where it fired no more within the axis."""
+    times = told.axis.times
+    for (name, severity), column in told.columns("alertname", "severity").items():
+        for first, last in _spells([value is not None for value in column]):
+            ended = last + 1 < len(column)
+            yield MarkOut(
+                id=f"alert/{name}@{times[first]}",
+                kind="alert",
+                what=name,
+                at=times[first],
+                until=times[last + 1] if ended else None,
+                severity=_SEVERITIES.get(severity, "info"),
+                subject=name,
+                text=f"{name} fired." if ended else f"{name} fires.",
+                href=f"/alerts?name={name}",
+            )
+
+
+def _spells(fires: Sequence[bool]) -> Iterator[tuple[int, int]]:
+    """First and last index of each run of True."""
+    first: int | None = None
+    for at, firing in enumerate([*fires, False]):
+        if firing and first is None:
+            first = at
+        elif not firing and first is not None:
+            yield first, at - 1
+            first = None

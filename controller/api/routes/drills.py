@@ -1,0 +1,149 @@
+"""/api/v1/drills: what can be hurt on purpose, and what came of it.
+
+A drill runs in a process of its own, and tells of itself (`PUT /api/v1/drills/{id}`), whether it was begun here or by
+`stoker drill`. 404 for what is not there, 409 for what cannot be done now, 422 for what can never be.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Path, Query
+
+from controller.api.access import ADMIN, OPERATOR, VIEWER, CallerDep, note, note_healing
+from controller.api.deps import Sources, SourcesDep
+from controller.api.drill_ends import end, looked_after
+from controller.api.drill_schemas import (
+    CatalogueOut,
+    DrillIn,
+    DrillOut,
+    DrillReportIn,
+    DrillResultOut,
+    drill_of,
+    possible_of,
+    result_of,
+)
+from controller.api.drills import DrillRefused, UnknownFault, Wish
+from controller.api.happened import happened
+from controller.core.drilled import Drilled, DrillState, began_event, lost, over, said
+from controller.core.people import Role
+
+router = APIRouter(prefix="/api/v1/drills")
+_MOST = 100
+DrillId = Annotated[str, Path(pattern="^[0-9a-z-]{1,40}$")]
+Why = Annotated[str, Query(max_length=500, description="For the ledger.")]
+
+
+@router.get("", dependencies=[VIEWER])
+def drills(sources: SourcesDep, limit: Annotated[int, Query(ge=1, le=_MOST)] = 50) -> list[DrillOut]:
+    """Those that run and those that ran, whoever began them; the newest first."""
+    return [drill_of(looked_after(drill, sources)) for drill in sources.drills.drills(limit=limit)]
+
+
+@router.get("/catalogue", dependencies=[VIEWER])
+def catalogue(
+    sources: SourcesDep, pool: str | None = None, load: Annotated[int, Query(ge=1, le=256)] = 8
+) -> CatalogueOut:
+    """Every fault: what it hurts, what is promised, and why it cannot be done where it cannot."""
+    name = _pool(pool, sources)
+    try:
+        found = sources.drill_desk.possible(name, load)
+    except DrillRefused as error:
+        raise HTTPException(409, str(error)) from error
+    return CatalogueOut(
+        pool=name,
+        load=load,
+        needs=Role.OPERATOR.value,
+        force_needs=Role.ADMIN.value,
+        running=sources.drill_desk.running(),
+        faults=[possible_of(known) for known in found],
+    )
+
+
+@router.post("", status_code=202, dependencies=[OPERATOR])
+def begin(wanted: DrillIn, sources: SourcesDep, who: CallerDep) -> DrillOut:
+    """Begin one. It says itself, later, whether it can be done: then it has ended, and `told` is why."""
+    if wanted.force and not who.may(Role.ADMIN):
+        raise HTTPException(403, "a drill that users may notice needs the role admin; leave force out")
+    pool, now, name = _pool(wanted.pool, sources), sources.now(), secrets.token_hex(4)
+    running = sources.drill_desk.running()
+    if running is not None and ((known := sources.drills.drill(running)) is None or known[0].running):
+        raise HTTPException(409, f"the drill {running} runs; wait for its end, or stop it")
+    made = Drilled(name, wanted.fault, pool, who.name, now, now, wanted.why)
+    note(
+        sources, who, "drill begin", f"pool/{pool}", f"{wanted.fault}{', forced' if wanted.force else ''}: {wanted.why}"
+    )
+    sources.drills.change_drill(name, lambda known: made)  # first: it tells of itself as soon as it runs
+    try:
+        sources.drill_desk.start(name, Wish(wanted.fault, pool, wanted.load, wanted.force))
+    except DrillRefused as error:
+        told = str(error)
+        sources.drills.change_drill(name, lambda known: lost(known or made, now, told))
+        raise HTTPException(422 if isinstance(error, UnknownFault) else 409, told) from error
+    happened(sources, began_event(made))
+    return drill_of(made)
+
+
+@router.get("/{drill}", dependencies=[VIEWER])
+def one(drill: DrillId, sources: SourcesDep) -> DrillResultOut:
+    """How it stands with it, and what came of it."""
+    found = sources.drills.drill(drill) or _missing(drill)
+    return result_of(looked_after(found[0], sources), found[1])
+
+
+@router.delete("/{drill}", status_code=202, dependencies=[OPERATOR])
+def stop(drill: DrillId, sources: SourcesDep, who: CallerDep, why: Why = "") -> DrillOut:
+    """End it: it undoes what it did, which takes some seconds, and says so."""
+    found, _ = sources.drills.drill(drill) or _missing(drill)
+    if not found.running:
+        raise HTTPException(409, f"the drill {drill} has ended")
+    note_healing(sources, who, "drill stop", f"pool/{found.pool}", f"{drill}{f': {why}' if why else ''}")
+    words = f"stopped by {who.name}{f': {why}' if why else ''}"
+    sources.drills.change_drill(drill, lambda known: replace(known or found, stopped=words))
+    if not sources.drill_desk.stop(drill):
+        return drill_of(end(found, lost(replace(found, stopped=words), sources.now()), sources))
+    return drill_of(found)
+
+
+@router.put("/{drill}", dependencies=[ADMIN])
+def report(drill: DrillId, told: DrillReportIn, sources: SourcesDep, who: CallerDep) -> DrillOut:
+    """What a drill says of itself; the state directory's token lets it. Its first word begins one that is not known
+    yet, its end counts once."""
+    now = sources.now()
+    known = sources.drills.drill(drill)
+    before = known[0] if known else Drilled(drill, told.fault, told.pool, who.name, now, now, told.why)
+    after = said(before, told.line, now)
+    if DrillState(told.state) is not DrillState.RUNNING:
+        ended = replace(
+            before,
+            state=DrillState(told.state),
+            ended_at=now,
+            heard_at=now,
+            told=told.told,
+            victims=tuple(told.victims),
+            figures=told.figures,
+        )
+        result = json.dumps(told.result) if told.result is not None else ""
+        if known is None:
+            happened(sources, began_event(before))
+        return drill_of(end(before, over(after, ended), sources, result))
+    kept = sources.drills.change_drill(drill, lambda known: said(known, told.line, now) if known else after)
+    if known is None:
+        happened(sources, began_event(before))
+    return drill_of(kept)
+
+
+def _pool(name: str | None, sources: Sources) -> str:
+    names = sorted(policy.pool for policy in sources.policies)
+    if name is None and len(names) != 1:
+        raise HTTPException(422, f"there are several pools; name one: {', '.join(names)}")
+    if name is not None and name not in names:
+        raise HTTPException(404, f"there is no pool {name!r}; there is {', '.join(names) or 'none'}")
+    return name or names[0]
+
+
+def _missing(drill: str) -> tuple[Drilled, str]:
+    raise HTTPException(404, f"there is no drill {drill}; GET /api/v1/drills lists those that are remembered")

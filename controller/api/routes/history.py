@@ -1,0 +1,72 @@
+"""/api/v1: numbers over time. Where Prometheus is away the last known ones are told, with since when they are old."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Query
+from pydantic import AwareDatetime
+
+from controller.api.access import VIEWER
+from controller.api.deps import SourcesDep
+from controller.api.timeline_schemas import FleetHistoryOut, TimelineOut
+from controller.api.timelines import fleet_history, timeline_of
+from controller.api.traffic import traffic_of
+from controller.api.traffic_schemas import TrafficOut
+from controller.core.timeline import MOST, STEPS, Axis, axis, axis_of
+
+router = APIRouter(prefix="/api/v1", dependencies=[VIEWER])
+SHORTEST, LONGEST = timedelta(minutes=15), timedelta(days=31)
+_DURATION = r"[1-9][0-9]{0,4}[mhd]"
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+_TOLD = "a range is 15 minutes to 31 days long"
+From = Annotated[AwareDatetime | None, Query(alias="from", description="It names its time zone; none: 15 min earlier.")]
+To = Annotated[AwareDatetime | None, Query(description="None: now.")]
+Step = Annotated[
+    int | None, Query(description=f"Seconds: {', '.join(map(str, STEPS))}. None: so that it is at most {MOST} points.")
+]
+Range = Annotated[str, Query(alias="range", pattern=f"^{_DURATION}$", description="Such as 15m, 6h or 30d.")]
+
+
+@router.get("/pools/{pool}/timeline")
+def timeline(pool: str, sources: SourcesDep, start: From = None, to: To = None, step: Step = None) -> TimelineOut:
+    """What was asked of a pool, what it had and what its users saw, on one axis of time, and what happened meanwhile.
+
+    At most 100 marks of a kind are told of, the newest. `as_of` is none where nothing is known: the columns are empty
+    then, and the marks are there all the same. 404 for a pool that is not configured, 422 for an impossible range.
+    """
+    policy = next((policy for policy in sources.policies if policy.pool == pool), None)
+    if policy is None:
+        raise HTTPException(404, f"there is no pool {pool!r}; there is {', '.join(p.pool for p in sources.policies)}")
+    end = to or sources.now()
+    span = _possible(end - (start or end - SHORTEST))
+    first, last = (end - span).timestamp(), end.timestamp()
+    return timeline_of(sources, policy, _axis(first, last, step), moves=to is None)
+
+
+@router.get("/fleet/history")
+def fleet(sources: SourcesDep) -> FleetHistoryOut:
+    """The last hour of all pools, minute by minute: latency and errors with their thresholds, demand, and costs."""
+    return fleet_history(sources)
+
+
+@router.get("/gateway/traffic")
+def traffic(sources: SourcesDep, span: Range = "1h") -> TrafficOut:
+    """Requests by pool, plan and key, refusals by cause, hits of the caches, quotas in use."""
+    return traffic_of(sources, _possible(timedelta(**{_UNITS[span[-1]]: int(span[:-1])})))
+
+
+def _possible(span: timedelta) -> timedelta:
+    if not SHORTEST <= span <= LONGEST:
+        raise HTTPException(422, f"that are {span.total_seconds():g} s; {_TOLD}")
+    return span
+
+
+def _axis(first: float, last: float, step: int | None) -> Axis:
+    if step is None:
+        return axis(first, last)
+    if step not in STEPS or last - first > step * MOST:
+        fitting = [str(known) for known in STEPS if last - first <= known * MOST]
+        raise HTTPException(422, f"a step of {step} s does not fit; one of {', '.join(fitting)} would")
+    return axis_of(first, last, step)

@@ -1,0 +1,111 @@
+"""/api/v1/users and /api/v1/invitations: who may use the controller. Nobody's password is known here or chosen here."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+
+from controller.api.access import ADMIN, CallerDep, note
+from controller.api.deps import Sources, SourcesDep, base_of
+from controller.api.people_schemas import InvitationIn, InvitationOut, RoleIn, UserOut
+from controller.core.people import (
+    INVITED_FOR,
+    SECRET_BYTES,
+    Invitation,
+    Role,
+    User,
+    digest_of,
+    invited_role,
+    looked_for,
+    named,
+    secret_of,
+)
+
+router = APIRouter(prefix="/api/v1", dependencies=[ADMIN])
+Why = Annotated[str, Query(max_length=500, description="For the audit log.")]
+
+
+@router.get("/users")
+def users(sources: SourcesDep) -> list[UserOut]:
+    """All, by name."""
+    return [user_of(user) for user in sources.people.users()]
+
+
+@router.put("/users/{name}/role")
+def change(name: str, wanted: RoleIn, sources: SourcesDep, who: CallerDep) -> UserOut:
+    """Give somebody another role; that one's sessions end. 404 for nobody, 409 for the last admin."""
+    user = _known(sources, name)
+    if user.role is Role.ADMIN and wanted.role is not Role.ADMIN:
+        _require_another_admin(sources, user)
+    if user.role is not wanted.role:
+        note(sources, who, "user role", f"user/{user.name}", f"From {user.role} to {wanted.role}. {wanted.why}".strip())
+        user = replace(user, role=wanted.role)
+        sources.people.save_user(user)
+        sources.people.end_sessions(user.name)
+        sources.door.known.forget()
+    return user_of(user)
+
+
+@router.delete("/users/{name}", status_code=204)
+def remove(name: str, sources: SourcesDep, who: CallerDep, why: Why = "") -> None:
+    """With sessions, tokens and invitations. 404 for nobody, 409 for the last admin."""
+    user = _known(sources, name)
+    if user.role is Role.ADMIN:
+        _require_another_admin(sources, user)
+    note(sources, who, "user remove", f"user/{user.name}", why)
+    sources.people.remove_user(user.name)
+    sources.door.known.forget()
+
+
+@router.post("/invitations", status_code=201)
+def invite(
+    wanted: InvitationIn, request: Request, response: Response, sources: SourcesDep, who: CallerDep
+) -> InvitationOut:
+    """For somebody new, or for a new password of somebody who forgot the old one. It holds for 24 hours, is good once,
+    and takes the place of an earlier one. 409 where another place says who that is, 422 for what is no name."""
+    try:
+        name = named(wanted.name)
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from error
+    try:
+        role = invited_role(sources.people.user(name), wanted.role)
+    except ValueError as error:
+        raise HTTPException(409, str(error)) from error
+    code, expires_at = secret_of(secrets.token_bytes(SECRET_BYTES)), sources.now() + INVITED_FOR
+    note(sources, who, "user invite", f"user/{name}", f"As {role}. {wanted.why}".strip())
+    sources.people.invite(Invitation(digest_of(code), name, role, expires_at, who.name))
+    response.headers["Cache-Control"] = "no-store"
+    link = f"{base_of(request, sources)}/join#{code}"
+    return InvitationOut(name=name, role=role, code=code, link=link, expires_at=expires_at)
+
+
+def user_of(user: User) -> UserOut:
+    """As the API tells it."""
+    return UserOut(
+        name=user.name,
+        role=user.role,
+        source=_place(user),
+        created_at=user.created_at,
+        logged_in_at=user.logged_in_at,
+    )
+
+
+def _place(user: User) -> str:
+    """Where it is known who that is: password or oidc. What else stands there tells two people of a name apart."""
+    return user.source.partition(" ")[0]
+
+
+def _known(sources: Sources, name: str) -> User:
+    user = sources.people.user(looked_for(name))
+    if user is None:
+        raise HTTPException(404, f"there is nobody called {name!r}; GET /api/v1/users lists who there is")
+    return user
+
+
+def _require_another_admin(sources: Sources, user: User) -> None:
+    others = [other for other in sources.people.users() if other.role is Role.ADMIN and other.name != user.name]
+    if not others:
+        raise HTTPException(409, f"{user.name} is the last admin; make somebody else one first")

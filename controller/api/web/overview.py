@@ -1,0 +1,175 @@
+"""How it stands with each pool and with all of them: what the frame of every page and the fleet page say. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from controller.api.deps import Seen, Sources
+from controller.core.alerts import KnownAlert
+from controller.core.decision import ReasonCode
+from controller.core.model import (
+    SERVING,
+    UNKNOWN,
+    Known,
+    PoolMemory,
+    PoolName,
+    PoolReadings,
+    Reading,
+    ReplicaState,
+    Signal,
+)
+from controller.core.policy import Mode, PoolPolicy, ScalingPolicy
+
+ACT, BUSY, CALM = "act", "busy", "calm"  # a person must act; the controller deals with it; nothing
+_RANK = {ACT: 0, BUSY: 1, CALM: 2}
+_STUCK = (ReasonCode.AT_CEILING, ReasonCode.NO_GPU_FITS, ReasonCode.NO_NODE, ReasonCode.PAUSED)
+_NOTHING: tuple[KnownAlert, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """How bad it is, and the word for it: a key of the section `stand`."""
+
+    level: str
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFacts:
+    """What is known of a pool now. None is what is not known; `slow` and `failing`: above the threshold."""
+
+    name: PoolName
+    model: str
+    mode: Mode
+    scaling: ScalingPolicy
+    desired: int
+    counts: Mapping[ReplicaState, int] = field(default_factory=dict)
+    in_flight: float | None = None
+    latency: float | None = None
+    errors: float | None = None
+    codes: tuple[ReasonCode, ...] = ()
+    memory: PoolMemory | None = None
+    alerts: tuple[KnownAlert, ...] = ()
+
+    @property
+    def serving(self) -> int:
+        """Replicas that get requests."""
+        return sum(self.counts.get(state, 0) for state in SERVING)
+
+    @property
+    def starting(self) -> int:
+        """Replicas that do not serve yet."""
+        return self.counts.get(ReplicaState.STARTING, 0)
+
+    @property
+    def draining(self) -> int:
+        """Replicas that finish what they have."""
+        return self.counts.get(ReplicaState.DRAINING, 0)
+
+    @property
+    def trouble(self) -> int:
+        """Replicas that do not do what they should."""
+        return self.counts.get(ReplicaState.UNREADY, 0) + self.counts.get(ReplicaState.SUSPECT, 0)
+
+    @property
+    def slow(self) -> bool:
+        """Users wait for longer than they should."""
+        policy = self.scaling.latency
+        return policy.enabled and self.latency is not None and self.latency > policy.threshold
+
+    @property
+    def failing(self) -> bool:
+        """More requests fail than may."""
+        policy = self.scaling.errors
+        return policy.enabled and self.errors is not None and self.errors > policy.threshold
+
+    @property
+    def down(self) -> bool:
+        """Somebody should be served, and nobody serves."""
+        return self.desired > 0 and self.serving == 0
+
+    @property
+    def critical(self) -> bool:
+        """An alert says that a person is needed now."""
+        return any(known.alert.labels.get("severity") == "critical" for known in self.alerts)
+
+
+def facts_of(sources: Sources, alerts: Iterable[KnownAlert] = ()) -> list[PoolFacts]:
+    """Of every configured pool, also before the first tick."""
+    seen = sources.latest()
+    policies = (seen.policies if seen else ()) or sources.policies
+    firing: dict[str, tuple[KnownAlert, ...]] = {}
+    for known in alerts:
+        if known.alert.firing and known.alert.pool:
+            firing[known.alert.pool] = (*firing.get(known.alert.pool, ()), known)
+    counts: dict[PoolName, Counter[ReplicaState]] = {policy.pool: Counter() for policy in policies}
+    for replica in seen.plan.memory.replicas.values() if seen else ():
+        counts.setdefault(replica.pool, Counter())[replica.state] += 1
+    return [_facts(seen, policy, counts[policy.pool], firing.get(policy.pool, _NOTHING)) for policy in policies]
+
+
+def _facts(
+    seen: Seen | None, policy: PoolPolicy, counts: Mapping[ReplicaState, int], alerts: tuple[KnownAlert, ...]
+) -> PoolFacts:
+    pool = policy.pool
+    if seen is None:
+        return PoolFacts(pool, policy.model, policy.mode, policy.scaling, policy.scaling.floor, alerts=alerts)
+    memory, evaluation = seen.plan.memory.pools.get(pool), seen.plan.evaluations.get(pool)
+    readings = seen.snapshot.readings.get(pool, PoolReadings()).pool
+    return PoolFacts(
+        name=pool,
+        model=policy.model,
+        mode=evaluation.mode if evaluation else policy.mode,
+        scaling=evaluation.policy if evaluation else policy.scaling,
+        desired=memory.desired if memory else policy.scaling.floor,
+        counts=counts,
+        in_flight=_value(readings.get(Signal.IN_FLIGHT, UNKNOWN)),
+        latency=_value(readings.get(Signal.LATENCY, UNKNOWN)),
+        errors=_value(readings.get(Signal.ERRORS, UNKNOWN)),
+        codes=tuple(reason.code for reason in seen.plan.standing.get(pool, ())),
+        memory=memory,
+        alerts=alerts,
+    )
+
+
+def _value(reading: Reading) -> float | None:
+    return None if reading.known is Known.UNKNOWN else reading.value
+
+
+def stand_of(pool: PoolFacts) -> Stand:
+    """The first of these that is so, the worst first."""
+    memory, stuck = pool.memory, any(code in _STUCK for code in pool.codes)
+    if memory is not None and memory.quarantined_since:
+        return Stand(ACT, "quarantined")
+    if memory is not None and memory.fuse_since:
+        return Stand(ACT, "fuse")
+    if pool.down:
+        return Stand(BUSY, "first_start") if pool.starting and not pool.critical else Stand(ACT, "down")
+    if pool.failing:
+        return Stand(ACT if stuck or pool.critical else BUSY, "failing")
+    if pool.slow:
+        return Stand(ACT if stuck or pool.critical else BUSY, "slow")
+    if pool.critical:
+        return Stand(ACT, "alert")
+    return _calm(pool)
+
+
+def _calm(pool: PoolFacts) -> Stand:
+    """Of a pool whose users are all right."""
+    living = pool.serving + pool.starting
+    if pool.trouble:
+        return Stand(BUSY, "replacing")
+    if pool.serving < pool.desired:
+        return Stand(BUSY, "growing" if pool.mode is not Mode.PAUSED else "short")
+    if living > pool.desired or pool.draining:
+        return Stand(BUSY, "shrinking")
+    if pool.alerts:
+        return Stand(BUSY, "warned")
+    return Stand(CALM, "calm")
+
+
+def rank(pool: PoolFacts) -> tuple[int, str]:
+    """The worst first, then by name: nothing that changes all the time, so that rows stay where they are."""
+    return _RANK[stand_of(pool).level], str(pool.name)

@@ -1,0 +1,49 @@
+"""Which drill runs, as a file of the state directory tells: whoever wants to end it finds its process there."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """A drill's id and its process, known by its number and its beginning. `asked`: a controller began it."""
+
+    id: str
+    pid: int
+    began: float
+    asked: bool
+
+    def dump(self) -> str:
+        """As text."""
+        return json.dumps(asdict(self))
+
+    def lives(self) -> bool:
+        """Whether that process still runs."""
+        with suppress(psutil.Error):
+            process = psutil.Process(self.pid)
+            return process.create_time() == self.began and process.status() != psutil.STATUS_ZOMBIE
+        return False
+
+    def end(self) -> None:
+        """It undoes what it did, and ends."""
+        if self.lives():
+            with suppress(OSError):
+                os.kill(self.pid, signal.SIGTERM)
+
+
+def runs_now(root: Path) -> Runs | None:
+    """The drill that runs with this state directory."""
+    try:
+        found = json.loads((root / "drill.json").read_text(encoding="utf-8"))
+        runs = Runs(str(found["id"]), int(found["pid"]), float(found["began"]), bool(found["asked"]))
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return runs if runs.lives() else None

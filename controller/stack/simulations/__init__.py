@@ -1,0 +1,1 @@
+"""Simulations for the API and the page: a queue, a process of its own for each, and what is kept of them."""

@@ -1,0 +1,1 @@
+"""The pages of the dashboard: templates, static files, texts. Data, but for `build`."""

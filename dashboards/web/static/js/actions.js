@@ -1,0 +1,171 @@
+// @ts-check
+// Changes go through the same API as everybody's. A form or a button says which: data-action="POST /api/v1/...".
+//
+// A form sends its fields as JSON. A button opens the one dialog of the page, which asks for a reason first:
+//   data-action, data-body (JSON that goes along), data-title, data-text, data-confirm (the word on the button)
+// {name} in the path is taken from the fields. What the API answers goes into [data-field] of #ID for data-result="ID".
+
+import { say } from "./texts.js";
+import { refetch } from "./live.js";
+
+/** @param {string} text @param {"done" | "failed"} [how] */
+export function tell(text, how = "done") {
+  const place = document.getElementById("said");
+  if (!place) return;
+  const note = document.createElement("p");
+  note.className = `note ${how}`;
+  note.textContent = text;
+  const close = document.createElement("button");
+  close.type = "button";
+  close.className = "close";
+  close.setAttribute("aria-label", say("js.close"));
+  close.textContent = "×";
+  close.addEventListener("click", () => note.remove());
+  note.append(close);
+  place.append(note);
+  if (how === "done") setTimeout(() => note.remove(), 8000);
+}
+
+/** What a form holds, as the API wants it. @param {HTMLFormElement} form */
+export function fieldsOf(form) {
+  /** @type {Record<string, any>} */
+  const found = {};
+  for (const field of form.elements) {
+    if (!(field instanceof HTMLInputElement || field instanceof HTMLSelectElement || field instanceof HTMLTextAreaElement)) continue;
+    if (!field.name || field.disabled) continue;
+    if (field instanceof HTMLInputElement && field.type === "radio" && !field.checked) continue;
+    if (field instanceof HTMLInputElement && field.type === "checkbox") {
+      if (field.dataset.list === undefined) found[field.name] = field.checked;
+      else if (field.checked) found[field.name] = [...(found[field.name] ?? []), field.value];
+      else found[field.name] ??= [];
+    } else if (field.value === "" && field.dataset.empty === undefined) continue;
+    else if ((field instanceof HTMLInputElement && field.type === "number") || field.dataset.type === "number") found[field.name] = Number(field.value);
+    else found[field.name] = field.value;
+  }
+  return found;
+}
+
+/**
+ * Ask the API. Throws an Error with its own sentence.
+ * @param {string} action "METHOD /path"
+ * @param {Record<string, any>} body
+ */
+export async function ask(action, body) {
+  const [method, path] = action.split(" ", 2);
+  const rest = { ...body };
+  const filled = path.replace(/\{(\w+)\}/g, (_, name) => {
+    const value = rest[name] ?? "";
+    delete rest[name];
+    return encodeURIComponent(String(value));
+  });
+  const csrf = document.querySelector('meta[name="csrf"]')?.getAttribute("content") ?? "";
+  const sent = method === "GET" || method === "DELETE" ? undefined : JSON.stringify(rest);
+  /** @type {Record<string, string>} */
+  const headers = { Accept: "application/json", "X-CSRF-Token": csrf };
+  if (sent !== undefined) headers["Content-Type"] = "application/json";
+  const answer = await fetch(filled, { method, headers, body: sent }).catch(() => {
+    throw new Error(say("js.no_answer"));
+  });
+  if (answer.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
+  const text = await answer.text();
+  const data = text && answer.headers.get("content-type")?.includes("json") ? JSON.parse(text) : null;
+  if (!answer.ok) throw new Error(sentence(data?.detail) ?? say("js.refused", { status: answer.status }));
+  return data;
+}
+
+/** @param {any} detail a sentence, or what a field is wrong about */
+function sentence(detail) {
+  if (typeof detail === "string") return detail;
+  if (Array.isArray(detail)) return detail.map((one) => `${(one.loc ?? []).slice(1).join(".")}: ${one.msg}`).join("; ");
+  return undefined;
+}
+
+/** @param {HTMLElement} asker @param {any} data */
+function finish(asker, data) {
+  const place = asker.dataset.result && document.getElementById(asker.dataset.result);
+  if (place) {
+    for (const item of place.querySelectorAll("[data-field]")) {
+      item.textContent = String(data?.[item.getAttribute("data-field") ?? ""] ?? "");
+    }
+    place.hidden = false;
+    place.focus();
+  }
+  tell((data?.changed === false && data.text) || asker.dataset.done || say("js.done")); // or why nothing came of it
+  document.dispatchEvent(new CustomEvent("stoker:acted", { detail: { asker, data } }));
+  const then = asker.dataset.then ?? "";
+  if (then.startsWith("/")) location.assign(then);
+  else if (then === "reload") location.reload();
+  else if (then !== "nothing") void refetch();
+}
+
+/**
+ * @param {HTMLFormElement} form
+ * @param {HTMLElement} asker whose data-action it is
+ * @param {Record<string, any>} extra
+ */
+async function submit(form, asker, extra = {}) {
+  const buttons = [...form.querySelectorAll("button")].filter((one) => one.type === "submit");
+  const wrong = /** @type {HTMLElement | null} */ (form.querySelector(".wrong"));
+  if (wrong) wrong.textContent = "";
+  for (const one of buttons) one.disabled = true;
+  form.setAttribute("aria-busy", "true");
+  try {
+    const data = await ask(asker.dataset.action ?? "", { ...extra, ...fieldsOf(form) });
+    form.closest("dialog")?.close();
+    form.reset();
+    finish(asker, data);
+  } catch (error) {
+    const text = error instanceof Error ? error.message : String(error);
+    if (wrong) {
+      wrong.textContent = text;
+      wrong.focus();
+    } else tell(text, "failed");
+  } finally {
+    form.removeAttribute("aria-busy");
+    for (const one of buttons) one.disabled = false;
+  }
+}
+
+/** @param {HTMLElement} asker */
+function confirm(asker) {
+  const dialog = /** @type {HTMLDialogElement | null} */ (document.getElementById("confirm"));
+  const form = dialog?.querySelector("form");
+  if (!dialog || !form) return;
+  /** @param {string} name @param {string | undefined} text */
+  const put = (name, text) => {
+    const place = /** @type {HTMLElement} */ (form.querySelector(`[data-put="${name}"]`));
+    place.textContent = text ?? "";
+    place.hidden = !text;
+  };
+  put("title", asker.dataset.title ?? asker.textContent ?? "");
+  put("text", asker.dataset.text);
+  put("confirm", asker.dataset.confirm ?? asker.textContent ?? "");
+  const wrong = form.querySelector(".wrong");
+  if (wrong) wrong.textContent = "";
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    void submit(form, asker, JSON.parse(asker.dataset.body ?? "{}"));
+  };
+  dialog.showModal();
+}
+
+export function startActions() {
+  document.addEventListener("click", (event) => {
+    const at = event.target instanceof Element ? event.target : null;
+    const button = /** @type {HTMLElement | null} */ (at?.closest("button[data-action], button[data-open], button[data-close], button[data-copy]") ?? null);
+    if (!button) return;
+    if (button.dataset.action) confirm(button);
+    if (button.dataset.open) /** @type {HTMLDialogElement | null} */ (document.getElementById(button.dataset.open))?.showModal();
+    if (button.dataset.close !== undefined) button.closest("dialog")?.close();
+    if (button.dataset.copy) {
+      const text = document.getElementById(button.dataset.copy)?.textContent ?? "";
+      navigator.clipboard.writeText(text).then(() => tell(say("js.copied")), () => tell(say("js.not_copied"), "failed"));
+    }
+  });
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (!(form instanceof HTMLFormElement) || !form.dataset.action) return;
+    event.preventDefault();
+    void submit(form, form);
+  });
+}

@@ -1,0 +1,33 @@
+// @ts-check
+// <input data-filter="ID">: shows only the [data-words] below #ID that hold every word that is typed; kept in the URL.
+
+/** @param {HTMLInputElement} input */
+function apply(input) {
+  const list = document.getElementById(input.dataset.filter ?? "");
+  if (!list) return;
+  const wanted = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+  let shown = 0;
+  for (const row of /** @type {NodeListOf<HTMLElement>} */ (list.querySelectorAll("[data-words]"))) {
+    const words = (row.dataset.words ?? "").toLowerCase();
+    const fits = wanted.every((word) => words.includes(word));
+    row.classList.toggle("is-filtered", !fits);
+    if (fits) shown += 1;
+  }
+  const empty = document.getElementById(`${input.dataset.filter}-none`);
+  if (empty) empty.hidden = shown > 0;
+}
+
+for (const input of /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll("input[data-filter]"))) {
+  const name = input.name || "q";
+  const given = new URLSearchParams(location.search).get(name);
+  if (given) input.value = given;
+  input.addEventListener("input", () => {
+    apply(input);
+    const url = new URL(location.href);
+    if (input.value) url.searchParams.set(name, input.value);
+    else url.searchParams.delete(name);
+    history.replaceState(history.state, "", url);
+  });
+  document.addEventListener("stoker:changed", () => apply(input));
+  apply(input);
+}

@@ -1,0 +1,184 @@
+// @ts-check
+// Keeps the page as the controller sees things now: /live sends the elements that changed, and a beat every 5 s.
+// A browser opens 6 connections to a host over HTTP/1.1, so a page that is hidden for 30 s gives its own back.
+
+import { say } from "./texts.js";
+import { setClock, told } from "./times.js";
+
+const HIDDEN_MS = 30_000;
+const SILENT_MS = 9_000; // without a beat for so long the connection is lost
+const RETRY_MS = [500, 1000, 2000, 4000, 5000];
+
+/** @type {AbortController | null} */
+let stream = null;
+let tries = 0;
+let heard = 0; // when the last byte came
+let lastGood = Date.now();
+let hiddenTimer = 0;
+let retryTimer = 0;
+let baseTitle = document.title;
+
+/** @param {string} text shown over the page until it is empty again */
+function tellLink(text) {
+  const banner = document.getElementById("link");
+  if (!banner) return;
+  if (banner.textContent !== text) banner.textContent = text;
+  banner.hidden = text === "";
+  document.body.classList.toggle("is-old", text !== "");
+}
+
+/** What a morph leaves alone: what the reader opened, typed, or looks at, and times that are told in his zone. */
+const keep = {
+  /** @param {Node} old @param {Node} next */
+  beforeNodeMorphed(old, next) {
+    if (old instanceof HTMLTimeElement && next instanceof HTMLTimeElement) {
+      return old.dateTime !== next.dateTime || old.dataset.as !== next.dataset.as;
+    }
+    return !(old instanceof Element && old.hasAttribute("data-keep"));
+  },
+  /** @param {string} name @param {Element} element */
+  beforeAttributeUpdated(name, element) {
+    if (name === "open") return !(element instanceof HTMLDetailsElement || element instanceof HTMLDialogElement);
+    return !(name === "title" && element instanceof HTMLTimeElement);
+  },
+};
+
+/** @param {Element} element @param {string | Element} html */
+export function morph(element, html) {
+  const morpher = /** @type {any} */ (window).Idiomorph;
+  if (morpher) {
+    // Of a focused element the content stays as it is: good for what is typed, not for the word on a button.
+    const typing = document.activeElement?.matches("input, textarea, select") ?? false;
+    morpher.morph(element, html, { morphStyle: "outerHTML", ignoreActiveValue: typing, callbacks: keep });
+  } else if (typeof html === "string") {
+    const template = document.createElement("template");
+    template.innerHTML = html;
+    element.replaceWith(template.content);
+  } else {
+    element.replaceWith(html);
+  }
+}
+
+/** @param {Record<string, string | null>} parts */
+function swap(parts) {
+  let missing = false;
+  for (const [id, html] of Object.entries(parts)) {
+    const element = document.getElementById(id);
+    if (html === null) element?.remove();
+    else if (element) morph(element, html);
+    else missing = true;
+  }
+  retitle();
+  document.dispatchEvent(new CustomEvent("stoker:changed", { detail: Object.keys(parts) }));
+  if (missing) void refetch();
+}
+
+/** The page anew: something is on it that was not there before. */
+export async function refetch() {
+  const answer = await fetch(history.state?.page ?? location.href, { // under an open drawer it is the page's own
+    headers: { Accept: "text/html" }, cache: "no-store" });
+  if (answer.redirected) return location.assign(answer.url);
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const main = document.getElementById("main");
+  const next = fresh.getElementById("main");
+  if (main && next) morph(main, next);
+  document.dispatchEvent(new CustomEvent("stoker:changed", { detail: [] }));
+}
+
+export function retitle() {
+  const firing = Number(document.getElementById("state")?.dataset.firing ?? 0);
+  const title = firing ? `(${firing}) ${baseTitle}` : baseTitle;
+  if (document.title !== title) document.title = title;
+}
+
+/** @param {string} event @param {any} data */
+function take(event, data) {
+  if (event === "parts") swap(data);
+  if (event === "beat") setClock(data.at);
+  if (event === "end") throw new Error(data.why);
+}
+
+/** @param {ReadableStreamDefaultReader<string>} reader */
+async function read(reader) {
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    heard = Date.now();
+    rest += value;
+    const messages = rest.split("\n\n");
+    rest = messages.pop() ?? "";
+    for (const message of messages) {
+      const [first, ...lines] = message.split("\n");
+      const data = lines.map((line) => line.replace(/^data: ?/, "")).join("\n");
+      if (first.startsWith("event: ")) take(first.slice(7), JSON.parse(data));
+    }
+    tellLink("");
+    lastGood = Date.now();
+    tries = 0;
+  }
+}
+
+async function open() {
+  const path = document.body.dataset.live;
+  if (!path || stream) return;
+  clearTimeout(retryTimer);
+  const mine = (stream = new AbortController());
+  heard = Date.now();
+  let words = say("js.lost", { at: told(lastGood) });
+  try {
+    const seen = document.body.dataset.seen ?? "";
+    document.body.dataset.seen = ""; // what comes later is told anew
+    const answer = await fetch(`${path}&seen=${seen}`, {
+      signal: mine.signal, cache: "no-store", headers: { Accept: "text/event-stream" },
+    });
+    if (answer.status === 401) return location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+    if (!answer.ok || !answer.body) {
+      const told = await answer.json().catch(() => ({}));
+      if (typeof told.detail === "string") words = told.detail;
+      throw new Error(words);
+    }
+    await read(answer.body.pipeThrough(new TextDecoderStream()).getReader());
+  } catch {
+    // whatever it was: it is tried again
+  }
+  if (stream !== mine) return; // closed on purpose
+  stream = null;
+  again(words);
+}
+
+/** @param {string} words */
+function again(words) {
+  if (tries > 0) tellLink(words); // a controller that is just restarted is back within a moment
+  const wait = RETRY_MS[Math.min(tries, RETRY_MS.length - 1)];
+  tries += 1;
+  retryTimer = setTimeout(open, wait * (0.8 + Math.random() * 0.4));
+}
+
+function close() {
+  clearTimeout(retryTimer);
+  const mine = stream;
+  stream = null;
+  mine?.abort();
+}
+
+export function startLive() {
+  baseTitle = document.title;
+  retitle();
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(hiddenTimer);
+    if (document.hidden) hiddenTimer = setTimeout(close, HIDDEN_MS);
+    else void open();
+  });
+  addEventListener("pagehide", close);
+  addEventListener("pageshow", () => void open());
+  addEventListener("online", () => { tries = 0; void open(); });
+  setInterval(() => {
+    if (stream && Date.now() - heard > SILENT_MS) {
+      close();
+      tries += 1;
+      again(say("js.lost", { at: told(lastGood) }));
+    }
+  }, 1000);
+  void open();
+}

@@ -1,0 +1,165 @@
+"""The dashboard's frame and the fleet page in a browser, over a fleet of fakes."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.fakes.big_fleet import BigFleet, app_of
+from tests.waiting import wait_for
+
+AXE = Path(__file__).parents[2] / "dashboards/web/node_modules/axe-core/axe.min.js"
+WIDTHS = (360, 1440, 2560)
+
+
+class Served:
+    """The fleet, and a server that can be stopped and started on the same port."""
+
+    def __init__(self) -> None:
+        self.fleet = BigFleet(pools=8, nodes=8).warm_up(30)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        app = app_of(self.fleet)
+        self._server = uvicorn.Server(uvicorn.Config(app, port=self.port, log_config=None, timeout_graceful_shutdown=3))
+        app.state.live.stopping = lambda: self._server.should_exit
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+        wait_for(lambda: self._server.started, 20, "the server listens")
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(20)
+        assert not self._thread.is_alive(), "open streams keep the server from ending"
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    made = Served()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def page(served: Served, browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, timezone_id="Asia/Shanghai")
+    made = context.new_page()
+    faults: list[str] = []
+    made.on("pageerror", lambda error: faults.append(str(error)))
+    made.on("console", lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None)
+    made.goto(f"{served.url}/fake/login")
+    yield made
+    context.close()
+    assert faults == []
+
+
+def row(page: Page, pool: str) -> str:
+    """The words of a pool's row."""
+    return page.locator(f'tr:has(a[href="/pools/{pool}"][data-main])').inner_text()
+
+
+def test_a_change_comes_by_itself(served: Served, page: Page) -> None:
+    pool = served.fleet.policies[0].pool
+    assert "All well" in row(page, pool)
+    served.fleet.kill(pool)
+    served.fleet.step(2)
+    expect(page.locator(f'[id="pool-{pool}:head"]')).not_to_contain_text("All well")
+    served.fleet.step(30)
+    served.fleet.step(2)
+    expect(page.locator(f'[id="pool-{pool}:head"]')).to_contain_text("All well")
+
+
+def test_times_are_the_readers(served: Served, page: Page) -> None:
+    element = page.locator("time[data-as]").first
+    assert "UTC" not in element.inner_text()
+    assert "GMT+8" in (element.get_attribute("title") or "") or "China" in (element.get_attribute("title") or "")
+
+
+def test_a_lost_connection_shows_and_heals(served: Served, page: Page) -> None:
+    banner = page.locator("#link")
+    expect(page.locator("#state")).to_be_visible()
+    expect(banner).to_be_hidden()
+    served.stop()
+    expect(banner).to_be_visible(timeout=15_000)
+    assert "lost" in banner.inner_text()
+    served.start()
+    expect(banner).to_be_hidden(timeout=15_000)
+
+
+def test_an_open_menu_and_what_is_typed_stay(served: Served, page: Page) -> None:
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.locator("details.menu summary").click()
+    page.evaluate("document.querySelector('input[type=search]').value = 'ge'")
+    page.evaluate("document.querySelector('input[type=search]').focus()")
+    before = served.fleet.ticker.latest
+    served.fleet.step(2)
+    wait_for(lambda: served.fleet.ticker.latest is not before, 10, "a tick")
+    assert page.locator("details.menu").get_attribute("open") is not None
+    assert page.locator("input[type=search]").input_value() == "ge"
+    assert page.evaluate("document.activeElement.type") == "search"
+
+
+def test_the_filter_hides_what_does_not_fit(served: Served, page: Page) -> None:
+    pool = str(served.fleet.policies[2].pool)
+    page.locator("input[type=search]").fill(pool)
+    expect(page.locator("tr[data-row]:visible")).to_have_count(1)
+    assert "q=" in page.url
+    page.locator("input[type=search]").fill("no such pool")
+    expect(page.locator("#pools-none")).to_be_visible()
+
+
+def test_everything_can_be_reached_by_keyboard(served: Served, page: Page) -> None:
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("location.hash") == "#main"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_axe_finds_nothing_serious(served: Served, browser: Browser, scheme: str, language: str) -> None:
+    context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light", bypass_csp=True)
+    page = context.new_page()
+    page.goto(f"{served.url}/fake/login?next=/language/{language}")
+    page.add_script_tag(path=AXE)
+    found = page.evaluate("axe.run(document).then(result => result.violations)")
+    context.close()
+    told = [f"{one['id']}: {one['help']}: {one['nodes'][0]['html'][:120]}" for one in found if one["impact"] != "minor"]
+    assert told == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_wider_than_the_screen(served: Served, page: Page, width: int, tmp_path: Path) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.screenshot(path=tmp_path / f"fleet-{width}.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+
+
+def test_pages_work_without_what_npm_brings(served: Served, page: Page) -> None:
+    page.route("**/vendor/*", lambda route: route.fulfill(status=404))
+    page.reload()
+    pool = served.fleet.policies[6].pool
+    served.fleet.kill(pool)
+    served.fleet.step(2)
+    expect(page.locator(f'[id="pool-{pool}:head"]')).not_to_contain_text("All well")
+    served.fleet.step(60)
+    served.fleet.step(2)

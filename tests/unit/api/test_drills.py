@@ -1,0 +1,250 @@
+"""Drills over the API: begun, told of, stopped, remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import pytest
+from fastapi.testclient import TestClient
+
+from controller.api.app import create_app
+from controller.api.deps import Sources
+from controller.api.drill_ends import gone
+from controller.api.drills import DrillRefused, Possible, UnknownFault, Wish
+from controller.core.model import NodeName, PoolName
+from controller.core.people import Role
+from controller.core.policy import PoolPolicy, ScalingPolicy
+from tests.fakes.clock import START
+from tests.fakes.overrides import FakeDrills
+from tests.fakes.people import FakePeople
+from tests.fakes.store import FakeStore
+from tests.unit.api.callers import as_admin, as_role
+from tests.unit.core.build import POOL
+
+KILL = Possible(
+    "kill", "Its main process is killed.", 1, promises={"failed": (0, "nginx tries another")}, patience_s=75
+)
+OOM = Possible("oom", "The kernel kills its engine.", 1, why_not="a local process has no memory limit of its own")
+WISH = {"fault": "kill", "why": "Friday"}
+REPORT = {"fault": "kill", "pool": "llama"}
+
+
+@dataclass
+class FakeDesk:
+    """See `DrillDesk`."""
+
+    begun: list[tuple[str, Wish]] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    lives: str | None = None
+    refuses: DrillRefused | None = None
+
+    def possible(self, pool: str, clients: int) -> Sequence[Possible]:
+        return [KILL, OOM]
+
+    def start(self, name: str, wish: Wish) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+        self.begun.append((name, wish))
+        self.lives = name
+
+    def running(self) -> str | None:
+        return self.lives
+
+    def stop(self, name: str) -> bool:
+        self.stopped.append(name)
+        return self.lives == name
+
+    def follow(self, gone: Callable[[str, str], None]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class Given:
+    """What the sources say."""
+
+    store: FakeStore = field(default_factory=FakeStore)
+    desk: FakeDesk = field(default_factory=FakeDesk)
+    now: datetime = START
+    pools: tuple[str, ...] = (POOL,)
+
+    def __post_init__(self) -> None:
+        self.people, self.drills = FakePeople(self.store), FakeDrills(self.store)
+
+    def sources(self) -> Sources:
+        return Sources(
+            policies=[PoolPolicy(PoolName(pool), pool, ScalingPolicy()) for pool in self.pools],
+            nodes=(NodeName("local"),),
+            store=self.store,
+            latest=lambda: None,
+            healthy=lambda: True,
+            metrics=lambda: b"",
+            now=lambda: self.now,
+            token="secret",
+            people=self.people,
+            drills=self.drills,
+            drill_desk=self.desk,
+        )
+
+    def events(self) -> list[str]:
+        return [event.event for event in reversed(self.store.events(limit=99))]
+
+
+@pytest.fixture
+def given() -> Given:
+    return Given()
+
+
+@pytest.fixture
+def client(given: Given) -> Iterator[TestClient]:
+    with TestClient(create_app(given.sources())) as made:
+        yield as_admin(made)
+
+
+def begin(client: TestClient) -> str:
+    answer = client.post("/api/v1/drills", json=WISH)
+    assert answer.status_code == 202
+    return str(answer.json()["id"])
+
+
+def test_the_catalogue_says_what_can_be_hurt_and_what_not(client: TestClient) -> None:
+    found = client.get("/api/v1/drills/catalogue").json()
+    kill, oom = found["faults"]
+    assert (found["pool"], found["needs"], found["force_needs"], found["running"]) == (
+        "llama",
+        "operator",
+        "admin",
+        None,
+    )
+    assert (kill["possible"], kill["promises"]) == (
+        True,
+        [{"figure": "failed", "limit": 0, "why": "nginx tries another"}],
+    )
+    assert (oom["possible"], oom["why_not"]) == (False, "a local process has no memory limit of its own")
+
+
+def test_a_drill_from_its_beginning_to_its_result(client: TestClient, given: Given) -> None:
+    as_role(client, given.people, Role.OPERATOR, "alice")
+    name = begin(client)
+    assert given.desk.begun == [(name, Wish("kill", "llama", 8, False))]
+    as_admin(client)
+    path = f"/api/v1/drills/{name}"
+    client.put(path, json={**REPORT, "line": "load"})
+    given.now += timedelta(seconds=8)
+    client.put(path, json={**REPORT, "line": "kill of llama-1"})
+    running = client.get(path).json()
+    assert (running["state"], running["by"], running["result"]) == ("running", "alice", None)
+    assert [line["text"] for line in running["lines"]] == ["load", "kill of llama-1"]
+
+    figures = {"out_s": 2.8, "failed": 0, "retried": None}
+    end = {**REPORT, "state": "passed", "victims": ["llama-1"], "figures": figures, "result": {"outcome": "passed"}}
+    client.put(path, json=end)
+    client.put(path, json={**end, "state": "failed"})  # the first end counts
+    ended = client.get(path).json()
+    assert (ended["state"], ended["victims"], ended["figures"]) == ("passed", ["llama-1"], figures)
+    assert ended["result"] == {"outcome": "passed"}
+    ended_event, began_event = given.store.events(limit=9)
+    assert (began_event.event, began_event.subject, began_event.reason) == ("drill_started", "pool/llama", "kill")
+    assert began_event.message == f"Drill {name} by alice: Friday."
+    assert (ended_event.event, ended_event.numbers) == ("drill_ended", {"out_s": 2.8, "failed": 0})
+    assert ended_event.message == f"Drill {name}, kill of llama-1, passed."
+    assert [drill["id"] for drill in client.get("/api/v1/drills").json()] == [name]
+
+
+def test_a_drill_of_a_terminal_is_known_from_its_first_word(client: TestClient, given: Given) -> None:
+    client.put("/api/v1/drills/cafe", json={**REPORT, "line": "it begins", "why": "a look"})
+    (drill,) = client.get("/api/v1/drills").json()
+    assert (drill["by"], drill["why"], drill["state"]) == ("state-directory", "a look", "running")
+    assert given.events() == ["drill_started"]
+
+
+def test_an_end_whose_beginning_the_controller_missed_is_a_drill_all_the_same(client: TestClient, given: Given) -> None:
+    client.put("/api/v1/drills/cafe", json={**REPORT, "state": "failed", "figures": {"failed": 3}})
+    assert client.get("/api/v1/drills/cafe").json()["state"] == "failed"
+    assert given.events() == ["drill_started", "drill_ended"]
+
+
+def test_one_that_is_stopped_says_who_stopped_it(client: TestClient, given: Given) -> None:
+    name = begin(client)
+    as_role(client, given.people, Role.OPERATOR, "bob")
+    assert client.delete(f"/api/v1/drills/{name}?why=enough").status_code == 202
+    assert given.desk.stopped == [name]
+    as_admin(client)
+    client.put(f"/api/v1/drills/{name}", json={**REPORT, "state": "ended", "told": "it was interrupted"})
+    ended = client.get(f"/api/v1/drills/{name}").json()
+    assert (ended["state"], ended["told"]) == ("ended", "stopped by bob: enough")
+    again = client.delete(f"/api/v1/drills/{name}")
+    assert (again.status_code, again.json()["detail"]) == (409, f"the drill {name} has ended")
+
+
+def test_one_whose_process_is_gone_has_ended_once(client: TestClient, given: Given) -> None:
+    name = begin(client)
+    gone(name, "its process ended (-9): it said nothing", given.sources())
+    gone(name, "once more", given.sources())
+    found = client.get(f"/api/v1/drills/{name}").json()
+    assert (found["state"], found["told"]) == ("ended", "its process ended (-9): it said nothing")
+    assert given.events() == ["drill_started", "drill_ended"]
+
+
+def test_one_that_nobody_hears_of_any_more_has_ended_unless_its_process_lives(client: TestClient, given: Given) -> None:
+    name = begin(client)
+    given.now += timedelta(minutes=10)
+    assert client.get("/api/v1/drills").json()[0]["state"] == "running"
+    given.desk.lives = None
+    (drill,) = client.get("/api/v1/drills").json()
+    assert (drill["id"], drill["state"], drill["told"]) == (name, "ended", "nothing more was heard of it")
+
+
+def test_one_runs_at_a_time(client: TestClient, given: Given) -> None:
+    name = begin(client)
+    answer = client.post("/api/v1/drills", json=WISH)
+    assert (answer.status_code, answer.json()["detail"]) == (
+        409,
+        f"the drill {name} runs; wait for its end, or stop it",
+    )
+    assert len(given.desk.begun) == 1
+    client.put(f"/api/v1/drills/{name}", json={**REPORT, "state": "passed"})
+    assert begin(client) != name  # its process is still about to go, for which the desk waits
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(DrillRefused("llama is not whole"), 409), (UnknownFault("there is no fault 'x'"), 422)]
+)
+def test_what_cannot_be_done_is_refused_in_a_sentence_and_no_drill_began(
+    client: TestClient, given: Given, error: DrillRefused, status: int
+) -> None:
+    given.desk.refuses = error
+    answer = client.post("/api/v1/drills", json=WISH)
+    assert (answer.status_code, answer.json()["detail"]) == (status, str(error))
+    assert given.events() == []
+    assert [(drill["state"], drill["told"]) for drill in client.get("/api/v1/drills").json()] == [("ended", str(error))]
+
+
+@pytest.mark.parametrize(
+    ("role", "method", "path", "body", "status"),
+    [
+        (Role.VIEWER, "POST", "", WISH, 403),
+        (Role.OPERATOR, "POST", "", {**WISH, "force": True}, 403),
+        (Role.OPERATOR, "PUT", "/cafe", REPORT, 403),
+        (Role.VIEWER, "DELETE", "/cafe", None, 403),
+        (Role.ADMIN, "DELETE", "/cafe", None, 404),
+        (Role.VIEWER, "GET", "/cafe", None, 404),
+        (Role.ADMIN, "POST", "", {"fault": "kill", "why": ""}, 422),
+    ],
+)
+def test_who_may(
+    client: TestClient, given: Given, role: Role, method: str, path: str, body: object, status: int
+) -> None:
+    as_role(client, given.people, role)
+    assert client.request(method, f"/api/v1/drills{path}", json=body).status_code == status
+    assert (given.desk.begun, given.drills.rows) == ([], {})
+
+
+def test_of_several_pools_one_is_named(given: Given) -> None:
+    given.pools = ("a", "b")
+    with TestClient(create_app(given.sources())) as client:
+        as_admin(client)
+        assert client.post("/api/v1/drills", json=WISH).json()["detail"] == "there are several pools; name one: a, b"
+        assert client.post("/api/v1/drills", json={**WISH, "pool": "c"}).status_code == 404

@@ -1,0 +1,100 @@
+"""How it stands with a pool, and the three answers of the fleet page."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from controller.api.web.fleet_rows import Hour, doing, rank_of, row_of, users
+from controller.api.web.overview import PoolFacts, Stand, stand_of
+from controller.core.alerts import Alert, KnownAlert
+from controller.core.model import PoolMemory, PoolName, ReplicaState
+from controller.core.policy import Mode, ScalingPolicy
+from controller.core.reason import ReasonCode
+
+NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
+READY, STARTING, DRAINING = ReplicaState.READY, ReplicaState.STARTING, ReplicaState.DRAINING
+CALM = PoolFacts(
+    PoolName("llama"), "llama", Mode.ACTIVE, ScalingPolicy(), 3, {READY: 3}, 4.0, 0.2, 0.0,
+    (ReasonCode.ON_TARGET,), PoolMemory(PoolName("llama"), 3),
+)  # fmt: skip
+
+
+def alert(severity: str) -> KnownAlert:
+    labels = {"alertname": "StokerErrorsHigh", "severity": severity, "pool": "llama"}
+    return KnownAlert(Alert("f", True, NOW, labels, {"summary": "too many"}), NOW, NOW, NOW)
+
+
+def pool(**more: Any) -> PoolFacts:
+    return replace(CALM, **more)
+
+
+@pytest.mark.parametrize(
+    ("facts", "stand"),
+    [
+        (pool(), Stand("calm", "calm")),
+        (pool(counts={}), Stand("act", "down")),
+        (pool(counts={}, desired=0), Stand("calm", "calm")),
+        (pool(counts={STARTING: 3}), Stand("busy", "first_start")),
+        (pool(counts={STARTING: 3}, alerts=(alert("critical"),)), Stand("act", "down")),
+        (pool(latency=0.9), Stand("busy", "slow")),
+        (pool(latency=0.9, codes=(ReasonCode.AT_CEILING,)), Stand("act", "slow")),
+        (pool(latency=None), Stand("calm", "calm")),
+        (pool(errors=0.5), Stand("busy", "failing")),
+        (pool(errors=0.5, codes=(ReasonCode.NO_GPU_FITS,)), Stand("act", "failing")),
+        (pool(alerts=(alert("critical"),)), Stand("act", "alert")),
+        (pool(alerts=(alert("warning"),)), Stand("busy", "warned")),
+        (pool(memory=PoolMemory(PoolName("llama"), 3, fuse_since=NOW)), Stand("act", "fuse")),
+        (pool(memory=PoolMemory(PoolName("llama"), 3, quarantined_since=NOW)), Stand("act", "quarantined")),
+        (pool(counts={READY: 2, STARTING: 1}), Stand("busy", "growing")),
+        (pool(counts={READY: 2}, mode=Mode.PAUSED), Stand("busy", "short")),
+        (pool(counts={READY: 3, DRAINING: 1}), Stand("busy", "shrinking")),
+        (pool(counts={READY: 2, ReplicaState.UNREADY: 1}), Stand("busy", "replacing")),
+        (pool(counts={READY: 3}, errors=0.001), Stand("calm", "calm")),
+    ],
+)
+def test_stand(facts: PoolFacts, stand: Stand) -> None:
+    assert stand_of(facts) == stand
+
+
+def test_daily_work_moves_no_row() -> None:
+    calm, growing, slow = pool(), pool(counts={READY: 2, STARTING: 1}), pool(latency=0.9)
+    assert [rank_of(one) for one in (pool(counts={}), slow, growing, calm)] == [0, 1, 2, 2]
+
+
+def test_users_are_told_of_by_what_hurts_them_most() -> None:
+    facts = [pool(counts={}, errors=0.5), pool(errors=0.5, latency=0.9), pool(latency=0.9), pool()]
+    answer = users(facts)
+    assert answer.level == "act"
+    assert [(said.key, said.n) for said in answer.said] == [("users_down", 1), ("users_failing", 1), ("users_slow", 1)]
+
+
+def test_users_are_not_known_of_while_no_number_is() -> None:
+    assert users([pool(in_flight=None)]).said[0].key == "users_unknown"
+    assert users([pool()]).said[0].key == "users_calm"
+
+
+def test_many_pools_are_counted() -> None:
+    (said,) = users([pool(name=PoolName(f"p{number}"), latency=0.9) for number in range(5)]).said
+    assert (said.n, said.pools, said.more) == (5, ("p0", "p1", "p2"), 2)
+
+
+def test_what_is_done_leaves_out_what_is_not() -> None:
+    answer = doing([pool(counts={READY: 2, STARTING: 2}), pool(counts={READY: 3, DRAINING: 1})])
+    assert [(said.key, said.n) for said in answer.said] == [("doing_starting", 2), ("doing_draining", 1)]
+    assert doing([pool()]).said[0].key == "doing_nothing"
+
+
+def test_a_row_names_critical_alerts_first() -> None:
+    row = row_of(pool(alerts=(alert("warning"), alert("critical"))), None, Hour())
+    assert [(name, severity) for name, severity, _ in row.head.alerts] == [
+        ("ErrorsHigh", "critical"),
+        ("ErrorsHigh", "warning"),
+    ]
+
+
+def test_a_row_stays_equal_where_nothing_that_it_shows_changed() -> None:
+    assert row_of(pool(latency=0.2001), None, Hour()) == row_of(pool(latency=0.2003), None, Hour())
