@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test check fmt bench bench-failover bench-gateway soak mutants boards lock
+.PHONY: help up down status test check fmt bench bench-failover bench-gateway soak mutants boards pictures lock
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | sort | awk -F '\t' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -59,6 +59,10 @@ mutants: ## plant faults in the core, one at a time, and list those that no test
 boards: ## write the JSON of Grafana's boards (dashboards/grafana/json) from their code; ARGS=--check only compares
 	@PYTHON=$(PYTHON) deploy/install.sh test
 	@$(BIN)/python -m dashboards.grafana $(ARGS)
+
+pictures: ## take the pictures of docs/dashboard.md (docs/pictures) anew, during a drill on a stack of its own
+	@PYTHON=$(PYTHON) deploy/install.sh test
+	@$(BIN)/python -m tests.pictures
 
 lock: ## take the newest packages that pyproject.toml allows into the lock files
 	@PYTHON=$(PYTHON) deploy/install.sh test

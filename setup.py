@@ -1,4 +1,4 @@
-"""Builds the wheel: what the pages take from npm goes into it. All else is in pyproject.toml."""
+"""Builds the wheel: what the pages take from npm, and the runbooks, go into it. All else is in pyproject.toml."""
 
 import shutil
 import subprocess
@@ -9,6 +9,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 WEB = Path(__file__).parent / "dashboards" / "web"
+RUNBOOKS = Path(__file__).parent / "docs" / "runbooks"
 
 
 class BuildWithPages(build_py):
@@ -19,6 +20,8 @@ class BuildWithPages(build_py):
         if not self.editable_mode and not (WEB / "static" / "vendor").is_dir():
             self._bring()
         super().run()
+        if not self.editable_mode:  # a checkout has them in docs
+            shutil.copytree(RUNBOOKS, Path(self.build_lib) / "dashboards/web/runbooks", dirs_exist_ok=True)
 
     def _bring(self) -> None:
         if not (WEB / "node_modules").is_dir():

@@ -22,9 +22,9 @@ _Kinds = Annotated[
 class LineOut(BaseModel):
     """Something that happened, or that was decided."""
 
+    at: datetime
     what: Literal["decision", "event"]
     id: int = Field(description="Decisions and events each have their own.")
-    at: datetime
     kind: str
     severity: Severity = Field(description="critical: a person must act; warning: something went wrong.")
     pool: str = Field(description="Empty where it is about no pool.")

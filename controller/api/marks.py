@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from controller.api.activity import CRITICAL, severity_of
 from controller.api.history import Told
 from controller.api.timeline_schemas import MarkKind, MarkOut, Severity
 from controller.core.decision import ScalePool
@@ -15,13 +16,11 @@ MOST = 100  # of a kind
 DRILLS = ("drill_started", "drill_ended")
 PEOPLE = ("pool_paused", "pool_resumed", "bounds_set", "bounds_cleared")
 # What went wrong, what that led to, and its end.
-_CRITICAL = ("fuse_blown", "pool_quarantined", "gateway_held", "placement_blocked")
 _WARNING = ("replica_unready", "replica_stopped", "replica_suspect", "spec_refused", "gpus_held")
 _OVER = ("fuse_closed", "pool_released", "gateway_free", "placement_free", "spec_accepted", "gpus_free")
-OF_POOLS = (*DRILLS, *PEOPLE, *_CRITICAL, *_WARNING, *_OVER)
+OF_POOLS = (*DRILLS, *PEOPLE, *CRITICAL, *_WARNING, *_OVER)
 # Of no pool: of nodes, GPUs and sources. A pool may live on any.
 OF_ALL = ("source_lost", "source_back", "gpu_cordoned", "gpu_released")
-_ALL_WARNING = ("source_lost", "gpu_cordoned")
 _SEVERITIES: dict[str, Severity] = {"critical": "critical", "warning": "warning"}
 
 
@@ -70,17 +69,12 @@ def _of_decision(item: Recorded) -> MarkOut:
 def _of_event(item: RecordedEvent) -> MarkOut:
     event = item.event
     kind: MarkKind = "drill" if event.event in DRILLS else "person" if event.event in PEOPLE else "failure"
-    severity: Severity = "info"
-    if event.event in _CRITICAL:
-        severity = "critical"
-    elif event.event in _WARNING or event.event in _ALL_WARNING:
-        severity = "warning"
     return MarkOut(
         id=f"event/{item.id}",
         kind=kind,
         what=event.event,
         at=event.at.timestamp(),
-        severity=severity,
+        severity=severity_of(event),
         subject=event.subject,
         text=event.message,
         href=f"/activity?event={item.id}",

@@ -15,7 +15,7 @@ from controller.settings import Settings
 from controller.stack.pinned import opener
 from controller.stack.trouble import Trouble
 
-_ANSWER_S = 2.0
+_ANSWER_S, _LONG_S = 2.0, 60.0
 _NOT_LET_IN = (401, 403)
 
 Row = dict[str, Any]
@@ -93,9 +93,18 @@ def ask(settings: Settings, path: str, wanted: Row | None = None, token: str = "
     request = Request(
         f"{url(settings)}{path}", body, {"Content-Type": "application/json"} if body else {}, method=method
     )
+    return json.loads(_read(settings, _with(request, token), _ANSWER_S) or b"null")
+
+
+def text(settings: Settings, path: str, token: str = "") -> str:
+    """What the API answers to a GET that may be long. Blocks for a minute at most where nothing comes. As `ask`."""
+    return _read(settings, _with(Request(f"{url(settings)}{path}"), token), _LONG_S).decode()
+
+
+def _read(settings: Settings, request: Request, patience_s: float) -> bytes:
     try:
-        with opener(settings).open(_with(request, token), timeout=_ANSWER_S) as answer:
-            return json.loads(answer.read() or b"null")
+        with opener(settings).open(request, timeout=patience_s) as answer:
+            return bytes(answer.read())
     except HTTPError as error:
         with error:
             raise Refused(_detail(error), error.code) from error

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from controller.stack.events_command import events
 from controller.stack.exporter_command import app as exporter
 from controller.stack.gateway_command import app as gateway
 from controller.stack.keys import app as keys
@@ -30,6 +31,7 @@ def add_commands(app: typer.Typer) -> None:
     add_overrides(app)
     app.command()(grafana)
     app.command()(alerts)
+    app.command()(events)
 
 
 def grafana(

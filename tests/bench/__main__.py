@@ -1,6 +1,7 @@
 """`make bench`: measures, prints a table and writes docs/benchmarks.md. Nothing here passes or fails.
 
-`--only simulate` measures the simulator alone, `--only gpu` the GPU exporter; both leave the rest of the page alone.
+`--only simulate` measures the simulator alone, `--only gpu` the GPU exporter, `--only dashboard` the dashboard; each
+leaves the rest of the page alone.
 """
 
 from __future__ import annotations
@@ -18,20 +19,21 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import bench_edge, controller, gateway, gpu, probes, simulate, ticks
+from tests.bench import bench_edge, controller, dashboard, gateway, gpu, probes, simulate, ticks
 from tests.bench.row import Row
 from tests.e2e.stack import Stack, environment, write_config
 
 _PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+_SECTIONS = {"gpu": gpu, "dashboard": dashboard}
 
 
 def main() -> None:
-    """Measure everything; takes about nine minutes."""
+    """Measure everything; takes about twelve minutes."""
     console = Console(stderr=True)
-    if sys.argv[1:] not in ([], ["--only", "simulate"], ["--only", "gpu"]):
-        sys.exit("give nothing, --only simulate or --only gpu")
-    if sys.argv[1:] == ["--only", "gpu"]:
-        _put_gpu(console)
+    if sys.argv[1:] not in ([], *(["--only", one] for one in ("simulate", *_SECTIONS))):
+        sys.exit("give nothing, --only simulate, --only gpu or --only dashboard")
+    if sys.argv[2:] and sys.argv[2] in _SECTIONS:
+        _put(console, sys.argv[2])
         return
     if sys.argv[1:]:
         _write(_PAGE.read_text(encoding="utf-8").partition(simulate.HEADING)[0], simulate.section(console))
@@ -49,12 +51,15 @@ def main() -> None:
         rows += _gateway(stack)
     _show(rows)
     _write("\n\n".join([_page(rows), *_others(_PAGE.read_text(encoding="utf-8"))]), simulate.section(console))
-    _put_gpu(console)
+    for name in _SECTIONS:
+        _put(console, name)
 
 
-def _put_gpu(console: Console) -> None:
-    told = gpu.section(console)
-    _PAGE.write_text(gpu.put(_PAGE.read_text(encoding="utf-8"), told), encoding="utf-8")
+def _put(console: Console, name: str) -> None:
+    """Measure what has a section of its own, and put that into the page."""
+    section = _SECTIONS[name]
+    told = section.section(console)
+    _PAGE.write_text(section.put(_PAGE.read_text(encoding="utf-8"), told), encoding="utf-8")
     print(told)
 
 

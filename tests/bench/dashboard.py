@@ -22,6 +22,7 @@ import psutil
 from playwright.sync_api import Browser, Page
 from rich.console import Console
 
+from tests.bench import gpu
 from tests.bench.row import Row
 from tests.e2e.browser import chromium
 from tests.fakes.running_nginx import free_port
@@ -31,7 +32,6 @@ HEADING = "## Dashboard"
 BEGIN, END = "<!-- dashboard: begin, written by make bench -->", "<!-- dashboard: end -->"
 TABS, WATCH_S, LOADS, UPDATES = 20, 30.0, 7, 15
 COOKIE = {"Authorization": "Bearer secret"}  # what the fake fleet takes
-_BEFORE = "\n## Simulator"
 _PAINT = "performance.getEntriesByName('first-contentful-paint').map((entry) => entry.startTime)[0]"
 _LOADED = """() => ['navigation', 'resource'].flatMap((kind) => performance.getEntriesByType(kind))
   .filter((entry) => !entry.name.includes('/live'))
@@ -130,13 +130,7 @@ def section(console: Console) -> str:
 
 def put(page: str, told: str) -> str:
     """The page with this section instead of the one that it had, or before the simulator's."""
-    begin, end = page.find(BEGIN), page.find(END)
-    if 0 <= begin < end:
-        return page[:begin] + told + page[end + len(END) :]
-    place = page.find(_BEFORE)
-    if place < 0:
-        return f"{page.rstrip()}\n\n{told}\n"
-    return f"{page[:place].rstrip()}\n\n{told}\n{page[place:]}"
+    return gpu.put(page, told, BEGIN, END)
 
 
 @contextmanager

@@ -81,11 +81,11 @@ def section(console: Console) -> str:
     return "\n".join(lines)
 
 
-def put(page: str, told: str) -> str:
-    """The page with this section instead of the one that it had, or before the simulator's."""
-    begin, end = page.find(BEGIN), page.find(END)
+def put(page: str, told: str, first: str = BEGIN, last: str = END) -> str:
+    """The page with this section, between these lines, instead of the one that it had, or before the simulator's."""
+    begin, end = page.find(first), page.find(last)
     if 0 <= begin < end:
-        return page[:begin] + told + page[end + len(END) :]
+        return page[:begin] + told + page[end + len(last) :]
     place = page.find(_BEFORE)
     if place < 0:
         return f"{page.rstrip()}\n\n{told}\n"

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from controller.installation import Layout
+from tests.e2e.browser import chromium, tab_of
 from tests.e2e.load import Load
 from tests.e2e.stack import Stack, environment, write_config
 from tests.waiting import wait_for
@@ -139,19 +139,14 @@ def test_the_token_is_in_no_command_line_and_no_log(stack: Stack) -> None:
 
 
 def page(stack: Stack, picture: Path) -> str:
-    """What a browser shows, without a fault."""
-    faults: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=_QUIET_CHROMIUM)
+    """What a browser shows of the alerts, without a fault."""
+    with chromium() as browser:
         headers = {"Authorization": f"Bearer {stack.token()}"}
-        tab = browser.new_page(viewport={"width": 1280, "height": 900}, extra_http_headers=headers)
-        tab.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
-        tab.on("pageerror", lambda error: faults.append(str(error)))
-        tab.goto(f"http://127.0.0.1:{stack.port('controller')}/")
-        text = str(tab.inner_text("body"))
-        tab.screenshot(path=picture, full_page=True)
-        browser.close()
-    assert faults == []
+        tab = tab_of(browser.new_context(viewport={"width": 1280, "height": 900}, extra_http_headers=headers))
+        tab.page.goto(f"http://127.0.0.1:{stack.port('controller')}/alerts")
+        text = str(tab.page.inner_text("body"))
+        tab.page.screenshot(path=picture, full_page=True)
+    assert tab.faults == []
     return text
 
 
@@ -174,13 +169,3 @@ def tell(stack: Stack, began: datetime, ended: dict[str, Any]) -> None:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-_QUIET_CHROMIUM = [
-    "--no-sandbox",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import docker
 import pytest
-from playwright.sync_api import sync_playwright
 
 from tests.conftest import OwnEngine
 from tests.e2e.load import Load
@@ -256,45 +255,12 @@ def test_the_docker_engine_dies_and_users_notice_nothing(stack: Stack, own_engin
     assert same(stack, names), "none was replaced for it"
 
 
-def test_the_page_shows_it_all_and_refreshes_itself(stack: Stack, tmp_path: Path) -> None:
-    faults: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=_QUIET_CHROMIUM)
-        page = browser.new_page(viewport={"width": 1280, "height": 900}, extra_http_headers=as_admin(stack))
-        page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(f"http://127.0.0.1:{stack.port('controller')}/")
-        text = page.inner_text("body")
-        assert all(name in text for name in stack.ready())
-        first = page.inner_text("header")
-        page.wait_for_function("before => document.querySelector('header').innerText !== before", arg=first)
-        page.screenshot(path=tmp_path / "page.png", full_page=True)
-        browser.close()
-
-    assert faults == []
-
-
 def test_down_leaves_nothing(stack: Stack, engine: docker.DockerClient) -> None:
     went = stack.stoker("down")
 
     assert went.returncode == 0, went.stdout + went.stderr
     assert stack.processes() == []
     assert engine.containers.list(all=True, filters={"name": stack.container("")}) == []
-
-
-_QUIET_CHROMIUM = [
-    "--no-sandbox",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-def as_admin(stack: Stack) -> dict[str, str]:
-    """Headers of who has the state directory."""
-    return {"Authorization": f"Bearer {stack.token()}"}
 
 
 def _prometheus(stack: Stack, query: str) -> list[dict[str, list[str]]]:

@@ -155,6 +155,7 @@ def test_going_back_and_forth(place: Place, engine: FakeEngine) -> None:
     assert ("x_session" in place.text(), "x_user_id" in place.text()) == (False, True)
     assert desk.offer().plans["gold"].per_day == 10, "quotas, too"
     assert (desk.standing().reverted_to, desk.standing().why) == (2, "sessions are no users")
+    assert desk.standing().taken_at == desk.revisions()[0].moment.at
     assert place.nginx.post()[0] == 200
 
     again = place.lead()  # a controller that was restarted

@@ -27,7 +27,8 @@ client = TestClient(create_app(sources))
 page = client.get("/", headers={"Authorization": "Bearer secret"})
 names = ("vendor/uplot.js", "vendor/uplot.LICENSE.txt", "vendor/idiomorph.js", "css/stoker.css")
 answers = [client.get(static(name)) for name in names]
-print(controller.__file__, page.status_code, "Fleet" in page.text, [one.status_code for one in answers])
+from controller.api.web.runbooks import names
+print(controller.__file__, page.status_code, "Fleet" in page.text, [one.status_code for one in answers], len(names()))
 """
 
 
@@ -38,6 +39,7 @@ def test_serves_its_pages(tmp_path: Path) -> None:
         shutil.copytree(ROOT / name, source / name, ignore=left_out)
     for name in FILES:
         shutil.copy(ROOT / name, source / name)
+    shutil.copytree(ROOT / "docs/runbooks", source / "docs/runbooks")
     shutil.rmtree(source / "dashboards/web/static/vendor")  # the wheel is to bring it by itself
 
     build = [
@@ -62,4 +64,6 @@ def test_serves_its_pages(tmp_path: Path) -> None:
         [sys.executable, "-c", ASKS], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(target)}, check=True,
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
-    assert asked.stdout.split(" ", 1) == [str(target / "controller/__init__.py"), "200 True [200, 200, 200, 200]\n"]
+    runbooks = len(list((ROOT / "docs/runbooks").glob("*.md")))
+    said = f"200 True [200, 200, 200, 200] {runbooks}\n"
+    assert asked.stdout.split(" ", 1) == [str(target / "controller/__init__.py"), said]

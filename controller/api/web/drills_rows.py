@@ -17,6 +17,7 @@ _JUDGED = (
     *("recycle_replica", "terminate_replica", "remove_replica"),
 )
 _REPLACED = ("start_replica", "recycle_replica")
+_COURSE = ("began", "hurt", "noticed", "out", "replaced", "ready", "undone", "whole", "over")
 _SLACK = timedelta(seconds=1)  # an event has the time at which its tick began
 _HIT = re.compile(r"(?P<fault>[a-z-]+)(?: of (?P<victim>\S+))?")
 WIDE = 1000.0  # units of a lane
@@ -107,7 +108,7 @@ def report_of(drill: Drilled, result: Mapping[str, Any] | None, lines: Sequence[
     hurt_at, victims = _hurt(drill, told)
     after = [line for line in sorted(lines, key=lambda line: line.at) if hurt_at and line.at >= hurt_at - _SLACK]
     mine = [line for line in after if line.pool in ("", drill.pool)]
-    steps = tuple(sorted(_steps(drill, told, hurt_at, victims, mine), key=lambda step: step.at))
+    steps = tuple(sorted(_steps(drill, told, hurt_at, victims, mine), key=_place))
     return Report(
         drill=drill,
         hurt_at=hurt_at,
@@ -117,6 +118,12 @@ def report_of(drill: Drilled, result: Mapping[str, Any] | None, lines: Sequence[
         promises=tuple(_promises(told)) if told else (),
         chart=_chart(told, steps) if told else Chart(),
     )
+
+
+def _place(step: Step) -> tuple[bool, float, int]:
+    """By time; what is of one tick in its usual order, and the end last."""
+    after_s = round(step.after_s, 1) if step.after_s is not None else float("-inf")
+    return step.word == "over", after_s, _COURSE.index(step.word)
 
 
 def _hurt(drill: Drilled, result: Mapping[str, Any] | None) -> tuple[datetime | None, tuple[str, ...]]:
@@ -181,10 +188,11 @@ class _Course:
         return self._step("replaced", "", self._first(lambda line: line.kind in _REPLACED))
 
     def ready(self) -> Step | None:
-        def new(line: Line) -> bool:
-            return line.kind == "replica_ready" and line.subject not in self.victims
-
-        return self._step("ready", "", self._first(new)) if self.victims else None
+        started = self._first(lambda line: line.kind == "start_replica")
+        if started is None:
+            return None
+        heard = self._first(lambda line: line.kind == "replica_ready" and line.subject == started.subject)
+        return self._step("ready", "", heard)
 
     def whole(self) -> Step | None:
         whole_s = self.drill.figures.get("whole_s")

@@ -314,7 +314,7 @@ def test_what_comes_from_outside_is_cut_printable_and_escaped(client: TestClient
     noisy["annotations"] = {"summary": evil, "y" * 500: "z"}
     post(client, noisy)
     (listed,) = client.get(PATH).json()
-    page = client.get("/").text
+    page = client.get("/alerts").text
 
     assert len(listed["labels"]) == 32
     assert len(listed["summary"]) == 1024
@@ -325,19 +325,21 @@ def test_what_comes_from_outside_is_cut_printable_and_escaped(client: TestClient
 
 
 def test_the_page_shows_those_that_fire_and_what_followed(client: TestClient, given: Given) -> None:
-    assert "None fires." in client.get("/").text
+    assert "Nothing fires" in client.get("/alerts").text
 
     post(client, alert(1), alert(2, status="resolved", alertname="StokerErrorsHigh"))
-    before = client.get("/").text
+    before = client.get("/alerts").text
     given.clock.advance(seconds=1)
     given.decide(ScalePool(LLAMA, 3, 4, WHY))
-    after = client.get("/").text
+    after = client.get("/alerts").text
 
-    assert "StokerLatencyHigh" in before
-    assert "llama is slow" in before
-    assert "nothing yet" in before
-    assert "StokerErrorsHigh" not in before
-    assert "12:00:01 scale pool llama: from 3 to 4: 20 in flight" in after
+    firing, _, ended = before.partition('id="alerts-ended"')
+    assert "StokerLatencyHigh" in firing
+    assert "llama is slow" in firing
+    assert "It decided nothing about this" in firing
+    assert "StokerErrorsHigh" not in firing
+    assert "StokerErrorsHigh" in ended
+    assert '<a href="/decisions/1" data-drawer>llama: from 3 to 4 replicas</a>' in after
 
 
 def test_the_message_is_described(client: TestClient) -> None:

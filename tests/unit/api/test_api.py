@@ -94,7 +94,7 @@ def test_before_the_first_tick(client: TestClient) -> None:
     (pool,) = client.get("/api/v1/pools").json()
     assert (pool["desired"], pool["ready"], pool["in_flight"]) == (3, 0, None)
     assert client.get("/api/v1/replicas").json() == []
-    assert "no tick has ended yet" in client.get("/").text
+    assert "The controller has just started" in client.get("/").text
 
 
 def test_pools(client: TestClient, given: Given) -> None:
@@ -180,7 +180,7 @@ def test_the_page_takes_nothing_from_elsewhere(client: TestClient, given: Given)
     given.tick()
     answer = client.get("/")
 
-    assert "llama-3" in answer.text
+    assert 'href="/pools/llama"' in answer.text
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert "http://" not in answer.text
     assert "https://" not in answer.text

@@ -59,4 +59,4 @@ def test_they_stand_before_what_ended_and_among_what_others_told_of() -> None:
 
 
 def test_they_are_on_the_page() -> None:
-    assert "Users wait." in client(FIRES).get("/").text
+    assert "Users wait." in client(FIRES).get("/alerts").text

@@ -40,6 +40,7 @@ function draw() {
       { ...axis, space: 110, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map((one) => time.format(one * 1000)) },
       { ...axis, size: 50, values: (/** @type {any} */ _, /** @type {number[]} */ all) => all.map((one) => amount.format(one)) },
     ],
+    padding: [null, 48, null, null],
     cursor: { drag: { x: false, y: false } },
     series: [
       { label: say("gateway_js.time"), value: (/** @type {any} */ _, /** @type {number | null} */ at) => (at ? time.format(at * 1000) : "–") },

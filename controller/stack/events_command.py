@@ -1,0 +1,51 @@
+"""`stoker events`: what happened and what was decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from controller.stack.options import taking
+
+_MOST = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class EventsOptions:
+    """As given; what is left out is no condition."""
+
+    text: Annotated[str, typer.Option(help="Only where a name, a reason or a message has it.")] = ""
+    pool: Annotated[str, typer.Option(help="Only of this pool and its replicas.")] = ""
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Only these: replica_unready, start_replica. May be repeated.")
+    ] = None
+    what: Annotated[str, typer.Option(help="decision or event; both without it.")] = ""
+    severity: Annotated[str, typer.Option(help="warning or critical: only events that are at least that.")] = ""
+    reason: Annotated[str, typer.Option(help="Only with this code, such as NoGpuFits.")] = ""
+    about: Annotated[str, typer.Option(help="Only of replica/NAME, node/NAME, gpu/UUID, gateway.")] = ""
+    since: Annotated[str, typer.Option(help="10m, 2h, 12:00 or 2026-01-05T12:00:00Z.")] = ""
+    until: Annotated[str, typer.Option(help="The same.")] = ""
+    limit: Annotated[int, typer.Option(min=1, max=_MOST, help="How many at most, the newest.")] = 50
+    state_dir: Annotated[
+        Path, typer.Option(envvar="STOKER_STATE_DIR", help="Where everything that this installation writes is kept.")
+    ] = Path(".stoker")
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, the newest first.")] = False
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV for a spreadsheet, the newest first.")] = False
+
+
+@taking(EventsOptions)
+def events(options: EventsOptions) -> None:
+    """Print what happened and what was decided; the newest at the end."""
+    from controller.stack.events_requests import look, show
+    from controller.stack.trouble import Trouble
+
+    if options.as_json and options.as_csv:
+        raise Trouble("--json and --csv are two forms; leave one out")
+    found = look(options)
+    if options.as_json or options.as_csv:
+        typer.echo(found, nl=not options.as_csv)
+    else:
+        show(found)

@@ -1,0 +1,1 @@
+"""`make pictures`: the pictures of docs/dashboard.md."""

@@ -1,0 +1,115 @@
+"""/activity as a page: searched, paged, live, and safe whatever stands in the ledger."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+from controller.api.app import create_app
+from controller.api.web import live
+from controller.api.web.texts import catalogs
+from controller.core.decision import ScalePool
+from tests.unit.api.callers import as_admin
+from tests.unit.api.test_activity import BUSY, LLAMA, Given
+
+EVIL = "<img src=x onerror=alert(1)>"
+ROWS = re.compile(r'<tr id="([ed]\d+)"')
+
+
+@pytest.fixture
+def given() -> Given:
+    return Given()
+
+
+@pytest.fixture
+def client(given: Given) -> Iterator[TestClient]:
+    with TestClient(create_app(given.sources()), headers={"Accept": "text/html"}) as made:
+        yield as_admin(made)
+
+
+def test_lines_link_to_what_explains_them(client: TestClient, given: Given) -> None:
+    given.decide(ScalePool(LLAMA, 3, 5, BUSY))
+    given.tell("replica_unready", "replica/llama-1", "ProbesFailed")
+    page = client.get("/activity").text
+    assert ROWS.findall(page) == ["e1", "d1"]
+    assert 'data-drawer href="/decisions/1">llama: from 3 to 5 replicas</a>' in page
+    assert 'data-drawer href="/activity?event=1">Replica is not ready any more</a>' in page
+    assert "The ledger goes back no further." in page
+    chinese = client.get("/activity", headers={"Accept-Language": "zh"}).text
+    assert "副本不再就绪" in chinese
+
+
+def test_an_empty_ledger_and_a_search_without_result(client: TestClient, given: Given) -> None:
+    assert "Nothing has happened yet" in client.get("/activity").text
+    given.tell("source_lost", "source/metrics")
+    page = client.get("/activity?q=nothing").text
+    assert "Nothing fits." in page
+    assert 'value="nothing"' in page
+
+
+def test_page_after_page(client: TestClient, given: Given) -> None:
+    for number in range(230):
+        given.tell("source_lost", f"source/{number}")
+    path, found = "/activity?q=so", list[str]()
+    for _ in range(9):
+        page = client.get(path).text
+        found += ROWS.findall(page)
+        link = re.search(r'rel="next" href="([^"]*)"', page)
+        if link is None:
+            break
+        path = link[1].replace("&amp;", "&")
+        assert "q=so" in path
+    assert found == [f"e{number}" for number in range(230, 0, -1)]
+    assert "To the newest" in page
+    assert "activity-news" not in page  # only what is on top waits for more
+
+
+def test_nothing_of_the_ledger_is_markup(client: TestClient, given: Given) -> None:
+    given.tell(EVIL, f"replica/{EVIL}-1", EVIL, EVIL)
+    given.tell(EVIL, f"replica/{EVIL}-1", EVIL, EVIL)
+    given.decide(ScalePool(LLAMA, 1, 2, BUSY), outcome=EVIL)
+    asked = f"q={EVIL}&pool={EVIL}&kind={EVIL}&reason={EVIL}&subject={EVIL}"
+    for path in ("/activity", "/activity?event=1", f"/activity?{asked}", "/activity?before=<img>&what=<img>"):
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert "<img src=x" not in answer.text
+        assert "<img>" not in answer.text
+    assert "&lt;img src=x onerror=alert(1)&gt;" in client.get("/activity").text
+
+
+def test_one_event_and_what_was_around_it(client: TestClient, given: Given) -> None:
+    given.tell("drill_started", "pool/llama", "kill", "Drill cafe by ada: Friday.")
+    given.tell("replica_unready", "replica/llama-1", "ProbesFailed", "3 probes failed.")
+    given.tell("source_lost", "source/metrics")
+    page = client.get("/activity?event=1").text
+    assert "<h1>Drill began</h1>" in page
+    assert '<a href="/drills/cafe">' in page
+    assert "3 probes failed." in page
+    assert "source_lost" not in page.partition("Shortly before and after")[2]  # it is of another pool
+    assert client.get("/activity?event=99").status_code == 404
+    assert client.get("/activity?event=0").status_code == 404
+
+
+def test_the_page_is_told_of_what_is_new(given: Given) -> None:
+    def told(**params: str) -> str:
+        return live.parts_of(given.sources(), "activity", params, catalogs()["en"])["activity-news"]
+
+    assert told() == '<span id="activity-news" hidden data-ids=""></span>'
+    given.tell("source_lost", "source/metrics")
+    given.decide(ScalePool(LLAMA, 1, 2, BUSY))
+    assert 'data-ids="d1 e1"' in told()
+    assert 'data-ids="d1"' in told(pool="llama")
+    given.store.database.gone = True
+    assert "data-ids" not in told()
+
+
+def test_who_stands_by_says_so(given: Given) -> None:
+    from dataclasses import replace
+
+    sources = replace(given.sources(), lead=lambda: "stands by; the controller at 10.0.0.7:8000 leads")
+    with TestClient(create_app(sources), headers={"Accept": "text/html"}) as made:
+        for path in ("/activity", "/activity?event=1", "/alerts", "/drills", "/drills/cafe"):
+            assert as_admin(made).get(path).status_code == 503
