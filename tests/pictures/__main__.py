@@ -49,11 +49,13 @@ def _of_many(browser: Browser, url: str) -> None:
     page.goto(f"{url}/fake/login?role=operator")
     page.wait_for_function("!document.getElementById('state').textContent.includes('looked')")  # its first ticks
     for name, path in (("fleet", "/"), ("nodes", "/nodes"), ("gateway", "/gateway"), ("activity", "/activity")):
-        page.goto(f"{url}{path}", wait_until="load")
+        page.goto(f"{url}{path}")
+        if name == "gateway":
+            page.locator("canvas").first.wait_for()
         _take(page, name)
     page.goto(f"{url}/pools/deepseek-v3-chat?range=1h")
     page.locator("#timeline-body").wait_for()
-    page.locator("#timeline").evaluate("one => one.scrollIntoView()")
+    page.locator("#timeline").evaluate("one => scrollTo(0, one.getBoundingClientRect().top - 70)")
     _take(page, "pool")
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size(NARROW)
@@ -73,8 +75,7 @@ def _of_a_drill(browser: Browser, stack: Stack) -> None:
             stack, "POST", "/api/v1/drills", {"fault": "kill", "pool": POOL, "load": 4, "why": "every Friday"}
         )
         page.goto(f"{url}/drills/{drill['id']}")
-        wait_for(lambda: _asked(stack, "GET", f"/api/v1/drills/{drill['id']}")["victims"] or len(stack.ready()) < 3,
-                 PATIENCE_S, "the fault")  # fmt: skip
+        page.get_by_text("A replacement was decided").wait_for(timeout=1000 * PATIENCE_S)
         _take(page, "drill-running")
         ended = wait_for(lambda: _ended(stack, drill["id"]), PATIENCE_S, "its end")
         before = load.done()

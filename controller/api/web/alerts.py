@@ -92,9 +92,12 @@ def _render(sources: Sources, params: live.Params, texts: Texts) -> live.Fragmen
     shared = {"runbooks": names(), "subject": subject_of, "all_of": _all_of, "coded": coded}
     return {
         "alerts-firing": fragment(
-            "alerts_firing.html", texts, groups=groups_of(firing, decisions, seen),
-            quiet=None if firing else _quiet(sources, ended), **shared,
-        ),  # fmt: skip
+            "alerts_firing.html",
+            texts,
+            groups=groups_of(firing, decisions, seen),
+            quiet=None if firing else _quiet(sources, ended),
+            **shared,
+        ),
         "alerts-ended": fragment("alerts_ended.html", texts, rows=ended, told=told, **shared),
         "alerts-silent": fragment("alerts_silent.html", texts, silent=_silent(sources), seen=seen is not None),
     }

@@ -10,6 +10,7 @@ from typing import Any
 
 from controller.api.activity import DECISION, Line
 from controller.api.web.activity_rows import href_of
+from controller.api.web.formats import seconds
 from controller.core.drilled import Drilled
 
 _JUDGED = (
@@ -48,6 +49,11 @@ class Promise:
     def is_time(self) -> bool:
         """Whether the numbers are seconds."""
         return self.name.endswith("_s")
+
+    @property
+    def is_close(self) -> bool:
+        """Whether it was broken by so little that the usual digits do not show it."""
+        return not self.kept and self.measured is not None and seconds(self.measured) == seconds(self.limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +257,7 @@ def _chart(result: Mapping[str, Any], steps: Sequence[Step]) -> Chart:
 
 def _on(step: Step, first: float, last: float) -> float | None:
     """Where it stands on the chart, if it does."""
-    if step.after_s is None or step.word in ("replaced", "ready") or not first <= step.after_s <= last:
+    if step.after_s is None or step.word in ("replaced", "ready", "over") or not first <= step.after_s <= last:
         return None
     return step.after_s
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from http import HTTPStatus
 from typing import TypeAlias
 from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
@@ -14,7 +17,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException as AnyHttpException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from controller.api.access import Caller
+from controller.api.access import Caller, caller
 from controller.api.web import shell
 from controller.core.errors import LostLease, TransientError
 
@@ -82,29 +85,31 @@ async def _refused(request: Request, error: Exception) -> Response:
     if error.status_code == 401:
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/login?{urlencode({'next': here})}", 303)
-    return _page(request, error.status_code, str(error.detail))
+    said = str(error.detail)
+    plain = said == HTTPStatus(error.status_code).phrase  # nobody's words, and no news beside the title
+    return await run_in_threadpool(_page, request, error.status_code, "" if plain else said)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     if not wants_page(request):
         return await request_validation_exception_handler(request, error)
-    return _page(request, 404, "")
+    return await run_in_threadpool(_page, request, 404, "")
 
 
 async def _conflict(request: Request, error: Exception) -> Response:
     """Another controller leads: ask that one."""
-    return _either(request, 409, str(error))
+    return await run_in_threadpool(_either, request, 409, str(error))
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:
     """What is needed for an answer is away: ask again."""
-    return _either(request, 503, str(error))
+    return await run_in_threadpool(_either, request, 503, str(error))
 
 
 async def _broken(request: Request, error: Exception) -> Response:
     """A fault of ours: the log has it, the answer has none of it."""
-    answer = _either(request, 500, "something went wrong here; the controller's log has more")
+    answer = await run_in_threadpool(_either, request, 500, "something went wrong here; the controller's log has more")
     answer.headers.update(HEADERS)  # it does not come by the one who adds them
     return answer
 
@@ -114,9 +119,9 @@ def _either(request: Request, status: int, detail: str) -> Response:
 
 
 def _page(request: Request, status: int, detail: str) -> Response:
-    """Of the person who asks, where that could be found out before it went wrong."""
-    who = getattr(request.state, "caller", _NOBODY)
+    """Of the person who asks, as far as that can be found out."""
+    who, sources = getattr(request.state, "caller", _NOBODY), request.app.state.sources
+    with suppress(TransientError, LostLease):
+        who = caller(request, sources)
     known = status if status in _KNOWN else 500 if status >= 500 else 404
-    return shell.render(
-        request, request.app.state.sources, who, "error.html", status=status, known=known, detail=detail
-    )
+    return shell.render(request, sources, who, "error.html", status=status, known=known, detail=detail)

@@ -8,7 +8,7 @@ from typing import Any
 
 from controller.api.web import formats
 from controller.api.web.latest import Last
-from controller.api.web.overview import ACT, BUSY, CALM, PoolFacts, stand_of
+from controller.api.web.overview import ACT, BUSY, CALM, UNTOLD, PoolFacts, stand_of
 from controller.core.memory import ReplicaState
 from controller.core.model import PoolName
 from controller.core.overrides import Override
@@ -189,11 +189,13 @@ def users(pools: Sequence[PoolFacts]) -> Answer:
         "users_slow": [pool for pool in pools if pool.slow and not pool.failing and not pool.down],
     }
     said = tuple(_about(key, [pool.name for pool in mine]) for key, mine in hurt.items() if mine)
+    known = [pool for pool in pools if pool.in_flight is not None or not pool.desired]
     if said:
+        said += (Said("users_others_unknown"),) if not known else ()
         acts = any(stand_of(pool).level == ACT for mine in hurt.values() for pool in mine)
         return Answer(ACT if acts else BUSY, said)
-    if any(pool.desired for pool in pools) and all(pool.in_flight is None for pool in pools):
-        return Answer("unknown", (Said("users_unknown"),))
+    if pools and not known:
+        return Answer(UNTOLD, (Said("users_unknown"),))
     return Answer(CALM, (Said("users_calm", len(pools)),))
 
 

@@ -23,7 +23,7 @@ from controller.core.model import (
 from controller.core.policy import Mode, PoolPolicy, ScalingPolicy
 
 ACT, BUSY, CALM = "act", "busy", "calm"  # a person must act; the controller deals with it; nothing
-_RANK = {ACT: 0, BUSY: 1, CALM: 2}
+UNTOLD = "unknown"  # nobody can say
 _STUCK = (ReasonCode.AT_CEILING, ReasonCode.NO_GPU_FITS, ReasonCode.NO_NODE, ReasonCode.PAUSED)
 _NOTHING: tuple[KnownAlert, ...] = ()
 
@@ -167,9 +167,6 @@ def _calm(pool: PoolFacts) -> Stand:
         return Stand(BUSY, "shrinking")
     if pool.alerts:
         return Stand(BUSY, "warned")
+    if pool.serving and pool.in_flight is None and pool.latency is None:
+        return Stand(UNTOLD, "unknown")
     return Stand(CALM, "calm")
-
-
-def rank(pool: PoolFacts) -> tuple[int, str]:
-    """The worst first, then by name: nothing that changes all the time, so that rows stay where they are."""
-    return _RANK[stand_of(pool).level], str(pool.name)

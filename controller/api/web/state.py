@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -15,34 +16,38 @@ from controller.api.web import formats, live
 from controller.api.web.overview import ACT, BUSY, CALM, PoolFacts, facts_of, stand_of
 from controller.api.web.templates import fragment
 from controller.api.web.texts import Texts
-from controller.core.errors import TransientError
+from controller.core.errors import LostLease, TransientError
+from controller.records import EventQuery
 
 _NAMED = 2  # pools; more of them are counted
-_LOOKED_THROUGH = 500  # events, for since when a source is silent
+_LOOKED_THROUGH = 20  # events of sources, for since when one is silent
+_SOURCES = ("source_lost", "source_back")
 METRICS = "metrics"
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How bad it is, and the sentence: a key of the section `state`, with its values."""
+    """How bad it is, and a sentence: a key of the section `state`, with its values."""
 
     level: str
     key: str
-    values: Mapping[str, Any]
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
-def state_of(sources: Sources, pools: Sequence[PoolFacts]) -> State:
-    """The first of these that is so, the worst first."""
+def state_of(sources: Sources, pools: Sequence[PoolFacts]) -> list[State]:
+    """What is to be said: one sentence, and another where numbers are old and something else is the matter."""
     seen, lead = sources.latest(), sources.lead()
     if lead != LEADS:
-        return State(BUSY, "standby", {"who": lead})
+        return [State(BUSY, "standby", {"who": lead})]
     if seen is None:
-        return State(BUSY, "first_tick", {}) if sources.healthy() else State(ACT, "no_tick", {})
+        return [State(BUSY, "first_tick")]
     if not sources.healthy():
-        return State(ACT, "stuck", {"at": formats.ago(seen.snapshot.at)})
-    if seen.snapshot.unknown:
-        return _silent(sources, seen.snapshot.unknown)
-    return _of_pools(pools)
+        return [State(ACT, "stuck", {"at": formats.ago(seen.snapshot.at)})]
+    found = _of_pools(pools)
+    if not seen.snapshot.unknown:
+        return [found]
+    silent = _silent(sources, seen.snapshot.unknown)
+    return [found, silent] if found.level == ACT else [silent]  # nobody can say that all is well
 
 
 def _of_pools(pools: Sequence[PoolFacts]) -> State:
@@ -70,33 +75,32 @@ def _silent(sources: Sources, unknown: Sequence[str]) -> State:
 
 def since_when(sources: Sources, name: str) -> datetime | None:
     """Since when a source gives no answer; None where the ledger does not say."""
-    subject = f"source/{name}"
-    with suppress(TransientError):  # the page says what it can while the database is away
-        for event in sources.store.events(limit=_LOOKED_THROUGH):
-            if event.subject == subject:
-                return event.at if event.event == "source_lost" else None
+    asked = EventQuery(subject=f"source/{name}", kinds=_SOURCES, limit=_LOOKED_THROUGH)
+    with suppress(TransientError, LostLease):  # the page says what it can while the database is away
+        for known in sources.store.find_events(asked):
+            if known.event.subject == asked.subject:  # and not of another whose name begins like it
+                return known.event.at if known.event.event == "source_lost" else None
     return None
 
 
 def _names(pools: Sequence[str]) -> Markup:
     """Links to them; the others are counted by the sentence."""
-    link = Markup('<a href="/pools/{0}">{0}</a>')
-    shown = Markup(", ").join(link.format(name) for name in pools[:_NAMED])
+    link = Markup('<a href="/pools/{}">{}</a>')
+    shown = Markup(", ").join(link.format(quote(name, safe=""), name) for name in pools[:_NAMED])
     return shown if len(pools) <= _NAMED else shown + Markup(", …")
 
 
 def _render(sources: Sources, params: live.Params, texts: Texts) -> live.Fragments:
     known = sources.known_alerts()
-    firing = sum(1 for item in known if item.alert.firing)
-    state = state_of(sources, facts_of(sources, known))
-    words = texts(f"state.{state.key}", **state.values)
-    hidden = "" if firing else " hidden"
-    count = '<span class="count" id="{}"{}>{}<span class="hide"> {}</span></span>'
+    firing = [item.alert for item in known if item.alert.firing]
+    states = state_of(sources, facts_of(sources, known))
+    said = [texts(f"state.{state.key}", **state.values) for state in states]
+    urgent = any(alert.labels.get("severity") == "critical" for alert in firing)
     filled = {
-        name: count.format(name, hidden, firing, texts("state.firing", n=firing))
+        name: fragment("state_count.html", texts, id=name, firing=len(firing), urgent=urgent)
         for name in ("alert-count", "menu-count")
     }
-    return {"state": fragment("state.html", texts, level=state.level, firing=firing, sentence=words), **filled}
+    return {"state": fragment("state.html", texts, level=states[0].level, firing=len(firing), said=said), **filled}
 
 
 live.view(live.SHELL, _render)

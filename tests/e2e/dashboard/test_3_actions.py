@@ -44,6 +44,17 @@ def test_a_pool_is_paused_and_resumed(site: Site) -> None:
     assert not (site.pool()["override"] or {}).get("pause")
 
 
+def test_a_replica_is_restarted(site: Site) -> None:
+    site.quiet()
+    page = site.open(OPERATOR, f"/pools/{POOL}")
+    replica = site.stack.ready()[0]
+    act_on(page, replica, "restart", "a new driver")
+    wait_for(lambda: replica not in site.stack.ready(), HEAL_S, "its successor to take over")
+    why = [item["reasons"] for item in site.stack.decisions() if item["replica"] == replica]
+    assert "a new driver" in str(why)
+    expect(page.locator(f"#replica-{replica}")).to_have_count(0, timeout=1000 * HEAL_S)
+
+
 def test_bounds_bring_a_replica_that_the_page_shows_by_itself_and_are_cleared_again(site: Site) -> None:
     site.quiet()
     page = site.open(OPERATOR, f"/pools/{POOL}")
@@ -70,22 +81,12 @@ def test_bounds_bring_a_replica_that_the_page_shows_by_itself_and_are_cleared_ag
 
 def test_a_replica_is_drained_and_that_is_withdrawn(site: Site) -> None:
     page = site.open(OPERATOR, f"/pools/{POOL}")
-    replica = site.stack.ready()[0]
+    replica = site.stack.ready()[-1]
     act_on(page, replica, "drain", "its host is to go")
     assert ("drain", f"replica/{replica}", "its host is to go") in orders(site)
     expect(page.locator(f"#replica-{replica}")).to_contain_text("to be drained")
     act_on(page, replica, "release", "its host stays")
     assert orders(site) == []
-
-
-def test_a_replica_is_restarted(site: Site) -> None:
-    page = site.open(OPERATOR, f"/pools/{POOL}")
-    replica = site.stack.ready()[0]
-    act_on(page, replica, "restart", "a new driver")
-    wait_for(lambda: replica not in site.stack.ready(), HEAL_S, "its successor to take over")
-    why = [item["reasons"] for item in site.stack.decisions() if item["replica"] == replica]
-    assert "a new driver" in str(why)
-    expect(page.locator(f"#replica-{replica}")).to_have_count(0, timeout=1000 * HEAL_S)
 
 
 def test_a_node_is_cordoned_and_released_and_the_last_one_is_not_drained(site: Site) -> None:

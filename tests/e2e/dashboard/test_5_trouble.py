@@ -114,7 +114,9 @@ def test_a_lost_connection_is_said_and_heals_by_itself(site: Site) -> None:
         site.picture(page, "connection-lost")
     finally:
         supervisor.resume()
+    began = time.monotonic()
     expect(page.locator("#link")).to_be_hidden(timeout=1000 * HEAL_S)
+    print(f"supervisor back to page healed: {time.monotonic() - began:.2f} s")
     expect(page.locator("#main")).to_contain_text(POOL)
     assert same(page)
     wait_for(lambda: len(site.stack.ready()) == 3, HEAL_S, "the replicas as they were")

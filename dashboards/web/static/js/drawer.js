@@ -8,6 +8,18 @@ const dialog = /** @type {HTMLDialogElement | null} */ (document.getElementById(
 const body = document.getElementById("drawer-body");
 let opened = 0; // entries of the history that are ours
 
+/** The styles of that page, where this one has not got them. @param {Document} fresh */
+function dress(fresh) {
+  for (const link of fresh.querySelectorAll('link[rel="stylesheet"]')) {
+    const href = link.getAttribute("href") ?? "";
+    if (!href.startsWith("/static/") || document.querySelector(`link[href="${CSS.escape(href)}"]`)) continue;
+    const mine = document.createElement("link");
+    mine.rel = "stylesheet";
+    mine.href = href;
+    document.head.append(mine);
+  }
+}
+
 /** @param {string} href */
 async function fill(href) {
   if (!dialog || !body) return;
@@ -17,8 +29,10 @@ async function fill(href) {
   try {
     const answer = await fetch(href, { headers: { Accept: "text/html" } });
     if (answer.redirected && new URL(answer.url).pathname === "/login") return location.assign(answer.url);
-    const main = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("main");
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const main = fresh.getElementById("main");
     if (!main) return location.assign(href);
+    dress(fresh);
     for (const item of main.querySelectorAll("script")) item.remove();
     for (const item of main.querySelectorAll("[data-page-only]")) item.remove();
     body.replaceChildren(...main.childNodes);

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from controller.api.activity import Line
 from controller.api.app import create_app
 from controller.api.drills import DrillRefused, Possible
-from controller.api.web.drills_rows import Report, report_of
+from controller.api.web.drills_rows import Promise, Report, report_of
 from controller.core.drilled import Drilled, DrillLine, DrillState
 from controller.core.event import Event
 from tests.fakes.clock import START
@@ -112,6 +112,14 @@ def test_a_promise_that_was_broken_is_counted() -> None:
         ("out_s", None),
     ]
     assert report.broken == 3
+
+
+@pytest.mark.parametrize(
+    ("measured", "kept", "close"),
+    [(2.0006, False, True), (2.3, False, False), (1.999, True, False), (None, False, False)],
+)
+def test_a_promise_that_was_missed_by_little(measured: float | None, kept: bool, close: bool) -> None:
+    assert Promise("detected_s", 2.0, measured, kept, "").is_close is close
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ def pool(**more: Any) -> PoolFacts:
         (pool(latency=0.9), Stand("busy", "slow")),
         (pool(latency=0.9, codes=(ReasonCode.AT_CEILING,)), Stand("act", "slow")),
         (pool(latency=None), Stand("calm", "calm")),
+        (pool(latency=None, errors=None, in_flight=None), Stand("unknown", "unknown")),
         (pool(errors=0.5), Stand("busy", "failing")),
         (pool(errors=0.5, codes=(ReasonCode.NO_GPU_FITS,)), Stand("act", "failing")),
         (pool(alerts=(alert("critical"),)), Stand("act", "alert")),

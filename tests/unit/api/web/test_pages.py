@@ -105,6 +105,8 @@ def test_errors_are_pages_for_people_and_json_for_others(client: TestClient) -> 
     page = client.get("/no-such-page")
     assert page.status_code == 404
     assert "There is no such page" in page.text
+    assert 'href="/nodes"' in page.text
+    assert "Not Found" not in page.text
     assert client.get("/no-such-page", headers={"Accept": "*/*"}).json() == {"detail": "Not Found"}
 
 
