@@ -56,7 +56,7 @@ from controller.core.event import Event
 from controller.core.model import Order, PoolName, Term
 from controller.ports import DecisionQuery, EventQuery, LastWords, Recorded, RecordedEvaluation, RecordedEvent
 
-_KEEP = 20_000  # rows of the ledger, and of the events
+_KEEP = 100_000  # rows of the ledger, and of the events: a busy month, and still searched within milliseconds
 _KEEP_EVALUATIONS = 10_000  # of a few kilobytes each
 _PRUNE_EVERY = 500
 _KEEP_SPECS = 20  # of a pool

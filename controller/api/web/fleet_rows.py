@@ -44,7 +44,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A number against its threshold, in words. `level` where it is above."""
+    """A number against its threshold, in words. `level` where it is above; no `value` where there were no requests."""
 
     value: str
     limit: str
@@ -91,7 +91,11 @@ def row_of(pool: PoolFacts, last: Last | None, hour: Hour, override: Override | 
     over = level if level != CALM else BUSY
     return FleetRow(
         head=_head(pool, override),
-        wait=Measured(formats.seconds(pool.latency), _told(formats.seconds, wait_limit), over if pool.slow else ""),
+        wait=Measured(
+            "" if pool.idle else formats.seconds(pool.latency),
+            _told(formats.seconds, wait_limit),
+            over if pool.slow else "",
+        ),
         wait_line=formats.line(hour.latency, wait_limit),
         errors=Measured(
             formats.percent(pool.errors), _told(formats.percent, errors_limit), over if pool.failing else ""

@@ -38,7 +38,8 @@ class Stand:
 
 @dataclass(frozen=True, slots=True)
 class PoolFacts:
-    """What is known of a pool now. None is what is not known; `slow` and `failing`: above the threshold."""
+    """What is known of a pool now. None is what is not known; `slow` and `failing`: above the threshold; `idle`: there
+    were no requests whose times could be told."""
 
     name: PoolName
     model: str
@@ -52,6 +53,7 @@ class PoolFacts:
     codes: tuple[ReasonCode, ...] = ()
     memory: PoolMemory | None = None
     alerts: tuple[KnownAlert, ...] = ()
+    idle: bool = False
 
     @property
     def serving(self) -> int:
@@ -131,6 +133,7 @@ def _facts(
         codes=tuple(reason.code for reason in seen.plan.standing.get(pool, ())),
         memory=memory,
         alerts=alerts,
+        idle=readings.get(Signal.LATENCY, UNKNOWN).known is Known.IDLE,
     )
 
 

@@ -8,7 +8,7 @@ import { chosen, joined, moved, nameOf, query, read, written } from "./timeline_
 import { Lane, list, when } from "./timeline_marks.js";
 
 /** @typedef {import("./timeline_data.js").Told} Told */
-const MOST_ROWS = 60, SOON_MS = 5_000, SELDOM_MS = 60_000;
+const MOST_ROWS = 60, SOON_MS = 5_000, SELDOM_MS = 60_000, SUMS_MS = 60_000;
 
 /** @param {string} id */
 const at = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
@@ -25,6 +25,7 @@ let told = null;
 /** @type {AbortController | null} */
 let asked = null;
 let timer = 0;
+let wholeAt = 0; // the sums of the time come with all of it only
 
 const now = () => clock() / 1000;
 const edges = () => {
@@ -46,6 +47,7 @@ async function fetchIt(all = true) {
     const whole = step && told ? joined(told, body, edges().from) : body;
     if (whole === null) return void fetchIt(true);
     told = whole;
+    if (!step) wholeAt = clock();
     show();
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") return;
@@ -61,7 +63,7 @@ function again() {
   clearTimeout(timer);
   if (view.to !== null) return;
   const wait = told && told.step_s > 60 ? SELDOM_MS : SOON_MS;
-  timer = setTimeout(() => (document.hidden ? again() : void fetchIt(!told)), wait);
+  timer = setTimeout(() => (document.hidden ? again() : void fetchIt(!told || clock() - wholeAt > SUMS_MS)), wait);
 }
 
 function show() {

@@ -99,3 +99,9 @@ def test_a_row_names_critical_alerts_first() -> None:
 
 def test_a_row_stays_equal_where_nothing_that_it_shows_changed() -> None:
     assert row_of(pool(latency=0.2001), None, Hour()) == row_of(pool(latency=0.2003), None, Hour())
+
+
+def test_where_nobody_asked_no_time_is_told() -> None:
+    idle, unknown = pool(latency=0.0, idle=True), pool(latency=None)
+
+    assert [row_of(one, None, Hour()).wait.value for one in (idle, unknown)] == ["", "–"]
