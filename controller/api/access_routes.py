@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.responses import JSONResponse
 from fastapi.routing import iter_route_contexts
@@ -77,11 +77,15 @@ def add_openapi(app: FastAPI) -> None:
     """
     app.add_api_route(
         "/openapi.json",
-        lambda: JSONResponse(described(app)),
+        _openapi,  # no closure: FastAPI keeps what it was once given, and with it the whole application
         dependencies=[VIEWER],
         include_in_schema=False,
         response_model=None,
     )
+
+
+def _openapi(request: Request) -> JSONResponse:
+    return JSONResponse(described(request.app))
 
 
 def described(app: FastAPI) -> dict[str, Any]:

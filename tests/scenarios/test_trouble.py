@@ -8,6 +8,7 @@ from typing import NoReturn
 import pytest
 
 from controller.core.model import ReplicaId
+from controller.reconcile.overrides import OverrideKeeper
 from tests.scenarios.world import POOL, World
 
 
@@ -99,11 +100,11 @@ def test_a_replica_that_lost_its_address_is_replaced() -> None:
 
 def test_a_pool_that_comes_back_numbers_on() -> None:
     world = World().up()
-    policies = world.ticker._policies
-    world.ticker._policies = ()
+    configured = world.ticker._overrides
+    world.ticker._overrides = OverrideKeeper(None, ())
     world.run(30)
     assert world.running() == []
 
-    world.ticker._policies = policies
+    world.ticker._overrides = configured
     world.run(20)
     assert world.running() == ["llama-4", "llama-5", "llama-6"]
