@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 
-DATABASES = tuple(f"tests/contract/test_{name}.py" for name in ("keys", "lease", "postgres", "store"))
+_OF_DATABASES = ("anybody", "keys", "ledger_search", "lease", "overrides", "people", "people_kept", "postgres", "store")
+DATABASES = tuple(f"tests/contract/test_{name}.py" for name in _OF_DATABASES)
 CONTAINERS = "tests/integration/test_memory_kill.py"
 # Where something of the first half can be done without an engine, it evens the two out.
 ENGINE = ("tests/contract", *(f"--ignore={path}" for path in DATABASES), "tests/e2e", CONTAINERS)

@@ -172,7 +172,7 @@ class ProcessRuntime:
             engine=_address(endpoints.get("engine")),
             launcher=_address(endpoints.get("launcher")),
             exit_code=code,
-            detail=f"process {record.get('pid')}" if process is not None else f"exit code {code}",
+            detail=f"process {record.get('pid')}" if process is not None else _ended(code),
             gpu=record.get("gpu", ""),  # what an older version started has none
         )
 
@@ -252,3 +252,7 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(value), encoding="utf-8")
     os.replace(partial, path)
+
+
+def _ended(code: int | None) -> str:
+    return "exit code not known" if code is None else f"exit code {code}"

@@ -12,6 +12,7 @@ from controller.api.access import VIEWER, Caller, CallerDep, holds
 from controller.api.web import live
 from controller.api.web.live import Channel, Fragments, Hub, Key, message
 from controller.api.web.texts import chosen
+from controller.core.errors import TransientError
 
 router = APIRouter(include_in_schema=False)
 _SLOW_S = 20.0  # who takes nothing for so long is let go
@@ -37,7 +38,9 @@ class Stream(Response):
         finally:
             gone.cancel()
             told.cancel()
-            await asyncio.gather(told, gone, return_exceptions=True)
+            failed, _ = await asyncio.gather(told, gone, return_exceptions=True)
+        if isinstance(failed, Exception) and not isinstance(failed, TimeoutError):
+            raise failed
 
     async def _tell(self, send: Send) -> None:
         async with self._hub.reading(self._key) as channel:
@@ -65,9 +68,13 @@ class Stream(Response):
             await _until(channel.news, due - clock())
 
     async def _may(self) -> bool:
-        """Whether the one who reads is still let in: a session may have ended."""
+        """Whether the one who reads is still let in: a session may have ended. While the database is away nobody can
+        say so, and the page is needed more than ever."""
         who = self._who
-        return who.how == "file" or await asyncio.to_thread(holds, self._hub.sources(), who)
+        try:
+            return who.how == "file" or await asyncio.to_thread(holds, self._hub.sources(), who)
+        except TransientError:
+            return True
 
 
 async def _until(news: asyncio.Event, seconds: float) -> None:
