@@ -29,7 +29,7 @@ from controller.api.routes import (
 )
 from controller.api.web import install
 
-_LARGEST_BODY = 32 * 1024**2  # bytes; more is read of nobody, logged in or not
+_LARGEST_BODY = 1024**2  # bytes; a body is read before it is known who asks, but where a route says so
 
 
 def create_app(sources: Sources) -> FastAPI:

@@ -11,7 +11,7 @@ from controller.api.alert_schemas import MOST_BYTES, AlertOut, BadMessage, Heard
 from controller.api.alert_views import SEARCHED, Ledger, alerts_of
 from controller.api.deps import ALERTS_TOKEN, SourcesDep
 
-router = APIRouter(prefix="/api/v1/alerts")
+router = APIRouter(prefix="/api/v1/alerts", max_body_size=2 * MOST_BYTES)  # `_body` is asked after the token
 _TOO_LARGE = f"the message is larger than {MOST_BYTES // 1024**2} MiB; give Alertmanager's webhook a max_alerts"
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": WebhookIn.model_json_schema()}}}}
 

@@ -77,7 +77,7 @@ def traffic(pool: _Pool, sources: SourcesDep, hours: _Hours = 6.0) -> TrafficOut
         _refuse(error)
 
 
-@router.post("/traces", status_code=201, openapi_extra=_BODY)
+@router.post("/traces", status_code=201, openapi_extra=_BODY, max_body_size=32 * 1024**2)  # read once it may be
 async def upload(request: Request, sources: SourcesDep, name: _Name = "trace") -> UploadOut:
     """Give a trace as the body: CSV with TIMESTAMP,ContextTokens,GeneratedTokens, or JSON lines with timestamp,
     input_length, output_length. It is checked, kept for an hour and played by its id.

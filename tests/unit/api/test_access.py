@@ -42,6 +42,14 @@ def test_whoever_shows_nothing_learns_nothing(client: TestClient) -> None:
     assert client.get("/healthz").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/api/v1/orders", 413), ("/api/v1/alerts", 401), ("/api/v1/simulations/traces", 401)],
+)
+def test_of_who_may_nothing_no_large_body_is_read(client: TestClient, path: str, status: int) -> None:
+    assert client.post(path, content=b"x" * (2 * 1024**2)).status_code == status
+
+
 @pytest.mark.parametrize("given", ["Bearer ", "Bearer st_unknown", "Bearer secre", "secret2", "Basic c2VjcmV0"])
 def test_what_is_good_for_nothing_is_said_to_be(client: TestClient, given: str) -> None:
     assert client.get("/api/v1/caller", headers={"Authorization": given}).status_code == 401
