@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from controller.adapters.database.alarms import SqlAlarms
+from controller.adapters.database.tables import missing_since
 from controller.core.alarm import Alarm, Finding, Severity, Standing, Told
 from controller.core.errors import LostLease, TransientError
 from controller.reconcile.parts import AlarmStore
@@ -103,7 +104,7 @@ def test_a_ledger_of_the_version_before_them_gets_their_table(tmp_path: Path) ->
     first.store()
     first.close()
     with closing(sqlite3.connect(path)) as raw, raw:
-        for table in ("alarms", "gpus"):
+        for table in missing_since(4) or ():
             raw.execute(f"DROP TABLE {table}")
         raw.execute("PRAGMA user_version = 4")
     second = Sqlite(path)
