@@ -29,6 +29,7 @@ check: ## lint, format, types, import rules: fast, changes nothing
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	dashboards/web/node_modules/.bin/tsc --project dashboards/web
 
 fmt: ## put the code in its one format
 	$(BIN)/ruff check --fix .
