@@ -203,6 +203,7 @@ def test_a_removal_has_its_receipt(fleet: BigFleet, client: TestClient) -> None:
     page = client.get(f"/pools/{quote(EVIL, safe='')}").text
     assert f'href="/decisions/{gone.id}"' in page
     assert gone.decision.reasons[-1].text in text(page)
+    assert "finished" not in text(page), "nobody knows what became of the requests of one that died"
 
 
 @pytest.mark.parametrize("path", ["/decisions/999999", "/decisions/0", "/decisions/x", f"/decisions/{2**70}"])
