@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.e2e.browser import serious
-from tests.e2e.dashboard.site import ADMIN, OPERATOR, POOL, VIEWER, Site
+from tests.e2e.dashboard.site import ADMIN, OPERATOR, PATIENCE_S, POOL, VIEWER, Site
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 # Of each page: who sees it at least, and words that only what is really there can have brought onto it.
@@ -34,6 +37,13 @@ TOO_WIDE = """() => {
 }"""
 
 
+def fits(page: Page) -> None:
+    """It does not scroll sideways, once its charts have been drawn for that width."""
+    with suppress(AssertionError):
+        wait_for(lambda: page.evaluate(TOO_WIDE) == [], PATIENCE_S, "a page as wide as the window")
+    assert page.evaluate(TOO_WIDE) == []
+
+
 @pytest.mark.parametrize("path", PAGES)
 def test_each_page_tells_what_is_and_shuts_nobody_out(site: Site, path: str) -> None:
     who, words = PAGES[path]
@@ -45,7 +55,7 @@ def test_each_page_tells_what_is_and_shuts_nobody_out(site: Site, path: str) -> 
 
     page.set_viewport_size({"width": 360, "height": 740})
     page.emulate_media(color_scheme="dark")
-    assert page.evaluate(TOO_WIDE) == [], "it must not scroll sideways"
+    fits(page)
     assert serious(page) == []
     site.picture(page, f"narrow{path.replace('/', '-')}")
 
