@@ -25,7 +25,10 @@ from controller.adapters.docker_image import ping
 from controller.core.model import NodeName
 from tests.waiting import wait_for
 
-NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="the kernel lets only root make a network namespace")
+NEEDS_ROOT = pytest.mark.skipif(
+    os.geteuid() != 0,
+    reason="it makes a network namespace, which the kernel lets only root do: run `make test` as root",
+)
 _START_S, _STOP_S = 60.0, 30.0
 _PORT = 2376
 

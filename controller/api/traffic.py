@@ -66,7 +66,6 @@ def traffic_of(sources: Sources, span: timedelta) -> TrafficOut:
     lines = sources.history.ask(over_time, drawn)
     sums = sources.history.ask(in_all, Axis(int(end), 1, 1))
     names = _names(sources, {key for (key,) in _counts(sums, "keys", "key")})
-    keys = _keys(sums, names)
     return TrafficOut(
         as_of=lines.as_of,
         stale_since=lines.stale_since or sums.stale_since,
@@ -76,8 +75,8 @@ def traffic_of(sources: Sources, span: timedelta) -> TrafficOut:
         keys_of_minutes=1 if span <= _RAW_UP_TO else 10,
         pools=_pools(sums),
         plans=_plans(sums),
-        keys=keys,
-        keys_left_out=_rest(sums, keys),
+        keys=_keys(sums, names),
+        keys_left_out=_rest(sums),
         caches=_caches(sums),
         quotas=quotas_of(sources),
         requests_per_second=_busiest(lines),
@@ -187,12 +186,10 @@ def _keys(told: Told, names: Mapping[str, ApiKey]) -> list[KeyTrafficOut]:
     ]
 
 
-def _rest(told: Told, keys: Iterable[KeyTrafficOut]) -> CountOut:
-    """All keys without those that are told of."""
-    left = {name: count for (name,), count in _counts(told, "all_keys", "code_class").items()}
-    for key in keys:
-        for name, count in key.by_class.items():
-            left[name] = left.get(name, 0.0) - count
+def _rest(told: Told) -> CountOut:
+    """All keys without those that are told of; rounded last, so that what a rate leaves over is no other key's."""
+    named = _counts(told, "keys", "code_class")
+    left = {name: count - named.get((name,), 0.0) for (name,), count in _counts(told, "all_keys", "code_class").items()}
     by_class = {name: count for name, value in sorted(left.items()) if (count := max(round(value), 0))}
     return CountOut(requests=sum(by_class.values()), by_class=by_class)
 

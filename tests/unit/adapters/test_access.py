@@ -300,7 +300,9 @@ def test_nobody_but_its_user_reads_the_file(gate: NginxAccess, nginx: AccessServ
     assert _mode(folder / "access/keys.json") == 0o600
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="the kernel lets only root give a file to another user: run `make test` as root"
+)
 def test_root_gives_the_file_to_the_workers(folder: Path, nginx: AccessServer) -> None:
     group = grp.getgrgid(65534).gr_name
     NginxAccess(folder, f"nobody {group}").apply(records(1), {})

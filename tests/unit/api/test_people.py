@@ -273,13 +273,13 @@ def test_what_is_no_name_is_nobody(world: World, client: TestClient, name: str) 
 
 
 def test_the_last_admin_stays(world: World, client: TestClient) -> None:
-    world.people.rows.users["root"] = User("root", Role.ADMIN, START)
+    world.people.rows.users["grace"] = User("grace", Role.ADMIN, START)
     as_admin(client)
 
-    assert client.delete("/api/v1/users/root").status_code == 409
-    assert client.put("/api/v1/users/root/role", json={"role": "viewer"}).status_code == 409
+    assert client.delete("/api/v1/users/grace").status_code == 409
+    assert client.put("/api/v1/users/grace/role", json={"role": "viewer"}).status_code == 409
     client.put("/api/v1/users/ada/role", json={"role": "admin"})
-    assert client.delete("/api/v1/users/root").status_code == 204
+    assert client.delete("/api/v1/users/grace").status_code == 204
 
 
 def test_ones_own_sessions(world: World) -> None:

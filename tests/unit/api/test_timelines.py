@@ -293,6 +293,19 @@ def part(name: str, **labels: str) -> tuple[tuple[str, str], ...]:
     return (("part", name), *labels.items())
 
 
+def test_what_a_rate_leaves_over_is_no_other_key(given: Given, ask: Ask) -> None:
+    sums = {
+        part("all_keys", code_class="2xx"): 172.8,
+        part("keys", key="a", plan="", code_class="2xx"): 136.4,
+        part("keys", key="", plan="", code_class="2xx"): 36.4,
+    }
+    given.metrics.says['"all_keys"'] = {labels: _value(value) for labels, value in sums.items()}
+    told = ask("gateway/traffic", range="15m")
+
+    assert [one["requests"] for one in told["keys"]] == [136, 36]
+    assert told["keys_left_out"] == {"requests": 0, "by_class": {}}
+
+
 def test_the_traffic_of_the_gateway(given: Given, ask: Ask) -> None:
     given.keys.add_key(key("ada", "key_000000000001"))
     sums = {

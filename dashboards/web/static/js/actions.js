@@ -8,6 +8,8 @@
 import { say } from "./texts.js";
 import { refetch } from "./live.js";
 
+const PLACES = /\{(\w+)\}/g;
+
 /** @param {string} text @param {"done" | "failed"} [how] */
 export function tell(text, how = "done") {
   const place = document.getElementById("said");
@@ -45,6 +47,11 @@ export function fieldsOf(form) {
   return found;
 }
 
+/** A path with what stands for its {names}. @param {string} path @param {any} values */
+function filled(path, values) {
+  return path.replace(PLACES, (_, name) => encodeURIComponent(String(values?.[name] ?? "")));
+}
+
 /**
  * Ask the API. Throws an Error with its own sentence.
  * @param {string} action "METHOD /path"
@@ -53,17 +60,13 @@ export function fieldsOf(form) {
 export async function ask(action, body) {
   const [method, path] = action.split(" ", 2);
   const rest = { ...body };
-  const filled = path.replace(/\{(\w+)\}/g, (_, name) => {
-    const value = rest[name] ?? "";
-    delete rest[name];
-    return encodeURIComponent(String(value));
-  });
+  for (const [, name] of path.matchAll(PLACES)) delete rest[name];
   const csrf = document.querySelector('meta[name="csrf"]')?.getAttribute("content") ?? "";
   const sent = method === "GET" || method === "DELETE" ? undefined : JSON.stringify(rest);
   /** @type {Record<string, string>} */
   const headers = { Accept: "application/json", "X-CSRF-Token": csrf };
   if (sent !== undefined) headers["Content-Type"] = "application/json";
-  const answer = await fetch(filled, { method, headers, body: sent }).catch(() => {
+  const answer = await fetch(filled(path, body), { method, headers, body: sent }).catch(() => {
     throw new Error(say("js.no_answer"));
   });
   if (answer.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
@@ -93,7 +96,7 @@ function finish(asker, data) {
   tell((data?.changed === false && data.text) || asker.dataset.done || say("js.done")); // or why nothing came of it
   document.dispatchEvent(new CustomEvent("stoker:acted", { detail: { asker, data } }));
   const then = asker.dataset.then ?? "";
-  if (then.startsWith("/")) location.assign(then);
+  if (then.startsWith("/")) location.assign(filled(then, data));
   else if (then === "reload") location.reload();
   else if (then !== "nothing") void refetch();
 }

@@ -1,5 +1,5 @@
 // @ts-check
-// The catalogue comes by itself: finding out what can be hurt takes a while. A drill that was begun is shown.
+// The catalogue comes by itself: finding out what can be hurt takes a while.
 
 const place = document.querySelector("#catalogue[data-src]");
 
@@ -18,9 +18,5 @@ document.addEventListener("stoker:changed", () => {
   const now = document.querySelector("#drills-running .drill-now") !== null;
   if (now !== running) void load(); // what can be hurt is another thing while one runs
   running = now;
-});
-document.addEventListener("stoker:acted", (event) => {
-  const { asker, data } = /** @type {CustomEvent} */ (event).detail;
-  if (asker.dataset.action?.startsWith("POST ") && data?.id) location.assign(`/drills/${encodeURIComponent(data.id)}`);
 });
 void load();
