@@ -15,6 +15,7 @@ import typer
 
 from controller.stack.calibrate_options import CalibrateOptions
 from controller.stack.commands import add_commands
+from controller.stack.common_options import STATE_DIR, AsJson, StateDir
 from controller.stack.drill.options import DrillOptions
 from controller.stack.gateway_command import after_apply
 from controller.stack.options import taking
@@ -28,14 +29,11 @@ app = typer.Typer(
 )
 
 Config = Annotated[Path, typer.Option(help="The configuration file.")]
-StateDir = Annotated[
-    Path, typer.Option(envvar="STOKER_STATE_DIR", help="Where everything that this installation writes is kept.")
-]
 Runtime = Annotated[
     Literal["auto", "docker", "process"],
     typer.Option(help="What replicas run in: containers, local processes, or containers where an engine answers."),
 ]
-_CONFIG, _STATE_DIR = Path("stoker.yaml"), Path(".stoker")
+_CONFIG = Path("stoker.yaml")
 _TROUBLE, _BAD_CONFIGURATION, _INTERRUPTED = 2, 78, 130  # 78: EX_CONFIG of sysexits.h
 
 
@@ -43,7 +41,7 @@ _TROUBLE, _BAD_CONFIGURATION, _INTERRUPTED = 2, 78, 130  # 78: EX_CONFIG of syse
 def up(
     config: Config = _CONFIG,
     runtime: Runtime = "auto",
-    state_dir: StateDir = _STATE_DIR,
+    state_dir: StateDir = STATE_DIR,
     detach: Annotated[bool, typer.Option("--detach", help="Return once everything is ready.")] = False,
 ) -> None:
     """Start everything, and follow it until Ctrl-C stops it again."""
@@ -56,7 +54,7 @@ def up(
 
 
 @app.command()
-def down(state_dir: StateDir = _STATE_DIR) -> None:
+def down(state_dir: StateDir = STATE_DIR) -> None:
     """Stop everything, and leave no process or container behind."""
     from rich.console import Console
 
@@ -71,8 +69,8 @@ def down(state_dir: StateDir = _STATE_DIR) -> None:
 @app.command()
 def apply(
     config: Config = _CONFIG,
-    state_dir: StateDir = _STATE_DIR,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    state_dir: StateDir = STATE_DIR,
+    as_json: AsJson = False,
 ) -> None:
     """Take a changed configuration into what runs, without a stop: replicas are replaced one at a time."""
     from rich.console import Console
@@ -88,7 +86,7 @@ def apply(
 
 @app.command("controller")
 def run_controller(
-    state_dir: StateDir = _STATE_DIR,
+    state_dir: StateDir = STATE_DIR,
     standby: Annotated[
         bool, typer.Option("--standby", help="Beside one that leads: it takes over when that one ends.")
     ] = False,
@@ -103,8 +101,8 @@ def run_controller(
 
 @app.command()
 def status(
-    state_dir: StateDir = _STATE_DIR,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    state_dir: StateDir = STATE_DIR,
+    as_json: AsJson = False,
 ) -> None:
     """Print the table of replicas once."""
     from controller.stack.status import look
@@ -122,7 +120,7 @@ def why(
     at: Annotated[
         str | None, typer.Option(help="A time: 2026-01-05T12:00:00Z, 12:00, or 10m for ten minutes ago.")
     ] = None,
-    state_dir: StateDir = _STATE_DIR,
+    state_dir: StateDir = STATE_DIR,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, which `stoker explain` reads.")] = False,
 ) -> None:
     """Say why a pool has, or had, the size that it has: each signal, each step, and what would have changed it."""
@@ -144,7 +142,7 @@ def explain(
     config: Annotated[
         Path | None, typer.Option(help="Evaluate with the policy that this configuration has for the pool.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Evaluate a moment of the ledger once more: what if a signal, or the policy, had been another?"""
     from controller.stack.explain import Question, answer
@@ -160,8 +158,8 @@ def explain(
 def last_words(
     pool: Annotated[str | None, typer.Option(help="Only of this pool.")] = None,
     limit: Annotated[int, typer.Option(help="Of how many replicas.", min=1, max=200)] = 3,
-    state_dir: StateDir = _STATE_DIR,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    state_dir: StateDir = STATE_DIR,
+    as_json: AsJson = False,
 ) -> None:
     """Print what the replicas that failed wrote last."""
     from controller.stack.last_words import look

@@ -105,11 +105,11 @@ class RecordedEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class DecisionQuery:
-    """Which decisions: those that all of this fits, the newest first.
+class LedgerQuery:
+    """Which rows: those that all of this fits, the newest first.
 
-    `since` and `until` belong to the range. `text` is looked for in the reasons, the outcome and the names, and small
-    and capital letters are the same. `before_id`: only those that come after that one, for the next page.
+    `since` and `until` belong to the range. Small and capital letters of `text` are the same. `before_id`: only those
+    that come after that one, for the next page.
     """
 
     pool: PoolName | None = None
@@ -123,21 +123,18 @@ class DecisionQuery:
 
 
 @dataclass(frozen=True, slots=True)
-class EventQuery:
-    """Which events; see `DecisionQuery`. `text` is looked for in subject, reason and message.
+class DecisionQuery(LedgerQuery):
+    """Which decisions. `text` is looked for in the reasons, the outcome and the names."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery(LedgerQuery):
+    """Which events. `text` is looked for in subject, reason and message.
 
     `pool` has those of the pool itself and of its replicas; `subject` is how theirs begins, such as `replica/llama-`.
     """
 
-    pool: PoolName | None = None
     subject: str = ""
-    kinds: tuple[str, ...] = ()
-    text: str = ""
-    since: datetime | None = None
-    until: datetime | None = None
-    before_id: int | None = None
-    limit: int = 100
-    id: int | None = None  # only that one
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from prometheus_api_client.exceptions import PrometheusApiClientException
 from urllib3.util.retry import Retry
 
 from controller.core.errors import MetricsUnavailable
-from controller.history_port import MOST_POINTS
 from controller.ports import Sample
+from controller.ports.history import MOST_POINTS
 from controller.records import Series
 
 _TIMEOUT_S = 1.0

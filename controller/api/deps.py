@@ -31,9 +31,9 @@ from controller.core.overrides import Override
 from controller.core.policy import PoolPolicy
 from controller.core.quota import TokenLimits
 from controller.core.revision import Reverted, Revision, Standing
-from controller.people_port import PeopleStore
-from controller.pool_ports import DrillStore, OverrideStore
 from controller.ports import AccessState, KeyStore, StateStore
+from controller.ports.people import PeopleStore
+from controller.ports.pools import DrillStore, OverrideStore
 
 LEADS = "leads"
 

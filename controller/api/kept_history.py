@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from controller.api.history import Told
 from controller.core.errors import MetricsUnavailable
 from controller.core.timeline import Axis
-from controller.history_port import MetricHistory
+from controller.ports.history import MetricHistory
 
 _AT_ONCE = 2
 _YOUNG = timedelta(seconds=10)

@@ -13,7 +13,7 @@ from controller.core.errors import TransientError
 from controller.core.event import Event
 from controller.core.overrides import Override, overridden
 from controller.core.policy import PoolPolicy
-from controller.pool_ports import OverrideStore
+from controller.ports.pools import OverrideStore
 
 
 class OverrideKeeper:

@@ -12,7 +12,6 @@ from controller.core.model import PoolName, ReplicaId
 from controller.core.quota import TokenLimits
 from controller.core.revision import Configuration, Revision
 from controller.core.streams import Stream
-from controller.pool_ports import OverrideStore
 from controller.ports import (
     AccessGate,
     Clock,
@@ -27,6 +26,7 @@ from controller.ports import (
     StateStore,
     TargetWriter,
 )
+from controller.ports.pools import OverrideStore
 from controller.reconcile.fleet import Fleet
 from controller.reconcile.gateways import Gateways
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from controller.stack.common_options import STATE_DIR, AsJson, StateDir
 from controller.stack.events_command import events
 from controller.stack.exporter_command import app as exporter
 from controller.stack.gateway_command import app as gateway
@@ -39,9 +40,7 @@ def grafana(
     host: Annotated[
         str | None, typer.Option(help="Where Grafana reaches this machine; without it, Grafana runs on this machine.")
     ] = None,
-    state_dir: Annotated[
-        Path, typer.Option(envvar="STOKER_STATE_DIR", help="Where everything that this installation writes is kept.")
-    ] = Path(".stoker"),
+    state_dir: StateDir = STATE_DIR,
 ) -> None:
     """Write boards and provisioning for a Grafana, with the addresses of this installation."""
     from controller.stack.grafana import advice, write
@@ -50,10 +49,8 @@ def grafana(
 
 
 def alerts(
-    state_dir: Annotated[
-        Path, typer.Option(envvar="STOKER_STATE_DIR", help="Where everything that this installation writes is kept.")
-    ] = Path(".stoker"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    state_dir: StateDir = STATE_DIR,
+    as_json: AsJson = False,
 ) -> None:
     """Print the alerts that fire or ended within the last hour, and what the controller did about each."""
     from controller.stack.alerts import look

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from controller.stack.common_options import STATE_DIR, StateDir
 from controller.stack.options import taking
 
 _MOST = 100_000
@@ -29,9 +29,7 @@ class EventsOptions:
     since: Annotated[str, typer.Option(help="10m, 2h, 12:00 or 2026-01-05T12:00:00Z.")] = ""
     until: Annotated[str, typer.Option(help="The same.")] = ""
     limit: Annotated[int, typer.Option(min=1, max=_MOST, help="How many at most, the newest.")] = 50
-    state_dir: Annotated[
-        Path, typer.Option(envvar="STOKER_STATE_DIR", help="Where everything that this installation writes is kept.")
-    ] = Path(".stoker")
+    state_dir: StateDir = STATE_DIR
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, the newest first.")] = False
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV for a spreadsheet, the newest first.")] = False
 

@@ -12,20 +12,15 @@ from typing import Annotated, Any
 
 import typer
 
+from controller.stack.common_options import STATE_DIR, AsJson, StateDir
 from controller.stack.join.options import JoinOptions
 from controller.stack.options import taking
 
 app = typer.Typer(help="The configurations that nginx took, and nginx on other machines.", no_args_is_help=True)
 
-StateDir = Annotated[
-    Path, typer.Option(envvar="STOKER_STATE_DIR", help="Where everything that this installation writes is kept.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_STATE_DIR = Path(".stoker")
-
 
 @app.command()
-def history(state_dir: StateDir = _STATE_DIR, as_json: AsJson = False) -> None:
+def history(state_dir: StateDir = STATE_DIR, as_json: AsJson = False) -> None:
     """Print the last configurations that nginx took, the newest first, and why."""
     from controller.stack.gateway_history import look
 
@@ -40,7 +35,7 @@ def history(state_dir: StateDir = _STATE_DIR, as_json: AsJson = False) -> None:
 def diff(
     first: Annotated[int | None, typer.Argument(metavar="N", help="What it changed; the last one without it.")] = None,
     second: Annotated[int | None, typer.Argument(metavar="M", help="From N to this one.")] = None,
-    state_dir: StateDir = _STATE_DIR,
+    state_dir: StateDir = STATE_DIR,
 ) -> None:
     """Print what is different between two configurations."""
     from controller.stack.gateway_history import diff as compare
@@ -53,7 +48,7 @@ def revert(
     number: Annotated[int | None, typer.Argument(metavar="N", help="Of the history.")] = None,
     why: Annotated[str, typer.Option(help="For the history and the events.")] = "",
     undo: Annotated[bool, typer.Option("--undo", help="Back to the settings of the file.")] = False,
-    state_dir: StateDir = _STATE_DIR,
+    state_dir: StateDir = STATE_DIR,
     as_json: AsJson = False,
 ) -> None:
     """Go back to the settings of a configuration, with the servers of now, until the next `stoker apply` or `up`."""

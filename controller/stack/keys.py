@@ -6,19 +6,15 @@ What a command needs is imported when it runs.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from controller.stack.common_options import STATE_DIR, AsJson, StateDir
+
 app = typer.Typer(help="Make, list, revoke and rotate the API keys of clients.", no_args_is_help=True)
 
-StateDir = Annotated[
-    Path, typer.Option(envvar="STOKER_STATE_DIR", help="Where everything that this installation writes is kept.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Key = Annotated[str, typer.Argument(help="Its id, or its name where only one has it.")]
-_STATE_DIR = Path(".stoker")
 
 
 @app.command()
@@ -31,7 +27,7 @@ def create(
         list[str] | None, typer.Option(help="A model that it may ask; repeatable. All without it.")
     ] = None,
     expires: Annotated[str | None, typer.Option(help="After how long it ends: 30d, 12h. Never without it.")] = None,
-    state_dir: StateDir = _STATE_DIR,
+    state_dir: StateDir = STATE_DIR,
     as_json: AsJson = False,
 ) -> None:
     """Make a key, and print it: this once."""
@@ -44,7 +40,7 @@ def create(
 
 
 @app.command("list")
-def list_keys(state_dir: StateDir = _STATE_DIR, as_json: AsJson = False) -> None:
+def list_keys(state_dir: StateDir = STATE_DIR, as_json: AsJson = False) -> None:
     """Print the table of keys, the newest first, without what clients send."""
     from controller.stack.key_requests import LISTED, KeysClient
 
@@ -65,7 +61,7 @@ def list_keys(state_dir: StateDir = _STATE_DIR, as_json: AsJson = False) -> None
 
 
 @app.command()
-def revoke(key: Key, state_dir: StateDir = _STATE_DIR, as_json: AsJson = False) -> None:
+def revoke(key: Key, state_dir: StateDir = STATE_DIR, as_json: AsJson = False) -> None:
     """End a key at once and for ever."""
     from controller.stack.key_requests import KeysClient
 
@@ -76,7 +72,7 @@ def revoke(key: Key, state_dir: StateDir = _STATE_DIR, as_json: AsJson = False) 
 def rotate(
     key: Key,
     grace: Annotated[str, typer.Option(help="For how long the old one stays good: 1h, 7d.")] = "0s",
-    state_dir: StateDir = _STATE_DIR,
+    state_dir: StateDir = STATE_DIR,
     as_json: AsJson = False,
 ) -> None:
     """Make a new key for the same name, plan, models and end; the old one ends when the grace is over."""

@@ -8,16 +8,13 @@ from typing import Annotated
 
 import typer
 
+from controller.stack.common_options import STATE_DIR, AsJson, StateDir
+
 Subject = Annotated[str, typer.Argument(help="A name, or replica/NAME, pool/NAME, node/NAME where that is not clear.")]
 Perhaps = Annotated[str, typer.Argument(help="A name, or replica/NAME, pool/NAME, node/NAME; none with --gpu.")]
 Gpu = Annotated[str, typer.Option(help="A GPU's UUID, or its beginning.")]
 OnNode = Annotated[str, typer.Option(help="With --gpu: the node that it is on.")]
 Why = Annotated[str, typer.Option(help="For the ledger.")]
-StateDir = Annotated[
-    Path, typer.Option(envvar="STOKER_STATE_DIR", help="Where everything that this installation writes is kept.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_STATE_DIR = Path(".stoker")
 
 
 def add_orders(app: typer.Typer) -> None:
@@ -31,7 +28,7 @@ def cordon(
     gpu: Gpu = "",
     node: OnNode = "",
     why: Why = "",
-    state_dir: StateDir = _STATE_DIR,
+    state_dir: StateDir = STATE_DIR,
     as_json: AsJson = False,
 ) -> None:
     """Start nothing new on a node or a GPU."""
@@ -43,19 +40,19 @@ def drain(
     gpu: Gpu = "",
     node: OnNode = "",
     why: Why = "",
-    state_dir: StateDir = _STATE_DIR,
+    state_dir: StateDir = STATE_DIR,
     as_json: AsJson = False,
 ) -> None:
     """Replace a replica, or all of a node or a GPU elsewhere: new first, and what is in flight finishes."""
     _order(("drain", why), (name, gpu, node), state_dir, as_json)
 
 
-def restart(name: Subject, why: Why = "", state_dir: StateDir = _STATE_DIR, as_json: AsJson = False) -> None:
+def restart(name: Subject, why: Why = "", state_dir: StateDir = STATE_DIR, as_json: AsJson = False) -> None:
     """Replace a replica, or every one of a pool in turn: new first, and what is in flight finishes."""
     _order(("restart", why), (name, "", ""), state_dir, as_json)
 
 
-def quarantine(name: Subject, why: Why = "", state_dir: StateDir = _STATE_DIR, as_json: AsJson = False) -> None:
+def quarantine(name: Subject, why: Why = "", state_dir: StateDir = STATE_DIR, as_json: AsJson = False) -> None:
     """Take a replica out of nginx and keep it as it is, to be looked at; a successor starts."""
     _order(("quarantine", why), (name, "", ""), state_dir, as_json)
 
@@ -65,7 +62,7 @@ def release(
     gpu: Gpu = "",
     node: OnNode = "",
     why: Why = "",
-    state_dir: StateDir = _STATE_DIR,
+    state_dir: StateDir = STATE_DIR,
     as_json: AsJson = False,
 ) -> None:
     """End what was ordered of a node, a GPU or a replica; say that a GPU is well; close a pool's fuse and end the

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from controller.stack.common_options import STATE_DIR, AsJson, StateDir
 from controller.stack.options import taking
 
 if TYPE_CHECKING:
@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 Pool = Annotated[str, typer.Argument(help="The pool's name.")]
 Why = Annotated[str, typer.Option(help="For the ledger; the controller wants one.")]
 PerhapsWhy = Annotated[str, typer.Option(help="For the ledger.")]
-StateDir = Annotated[
-    Path, typer.Option(envvar="STOKER_STATE_DIR", help="Where everything that this installation writes is kept.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Count = Annotated[int | None, typer.Option(min=0, help="Replicas.")]
-_STATE_DIR = Path(".stoker")
 
 
 def add_overrides(app: typer.Typer) -> None:
@@ -36,7 +31,7 @@ def pause(
     pool: Pool,
     why: Why,
     span: Annotated[str, typer.Option("--for", help="It ends by itself then: 90s, 30m, 1h, 2d.")] = "",
-    state_dir: StateDir = _STATE_DIR,
+    state_dir: StateDir = STATE_DIR,
     as_json: AsJson = False,
 ) -> None:
     """Keep a pool's count as it is. Failed replicas are still replaced."""
@@ -48,7 +43,7 @@ def pause(
     _say(PoolClient(state_dir, pool).pause(why, for_s), as_json)
 
 
-def resume(pool: Pool, why: PerhapsWhy = "", state_dir: StateDir = _STATE_DIR, as_json: AsJson = False) -> None:
+def resume(pool: Pool, why: PerhapsWhy = "", state_dir: StateDir = STATE_DIR, as_json: AsJson = False) -> None:
     """End a pool's pause."""
     from controller.stack.override_requests import PoolClient
 
@@ -64,7 +59,7 @@ class BoundsOptions:
     ceiling: Count = None
     clear: Annotated[bool, typer.Option("--clear", help="Those of the configuration again.")] = False
     why: Why = ""
-    state_dir: StateDir = _STATE_DIR
+    state_dir: StateDir = STATE_DIR
     as_json: AsJson = False
 
 
@@ -89,7 +84,7 @@ def drills(
     drill: Annotated[str | None, typer.Argument(help="The id of one.")] = None,
     stop: Annotated[bool, typer.Option("--stop", help="End it; it undoes what it did.")] = False,
     why: PerhapsWhy = "",
-    state_dir: StateDir = _STATE_DIR,
+    state_dir: StateDir = STATE_DIR,
     as_json: AsJson = False,
 ) -> None:
     """Print the drills that run and that ran, or one of them with its result."""

@@ -6,18 +6,13 @@ What a command needs is imported when it runs.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(help="Make, list and revoke tokens for the controller's API.", no_args_is_help=True)
+from controller.stack.common_options import STATE_DIR, AsJson, StateDir
 
-StateDir = Annotated[
-    Path, typer.Option(envvar="STOKER_STATE_DIR", help="Where everything that this installation writes is kept.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_STATE_DIR = Path(".stoker")
+app = typer.Typer(help="Make, list and revoke tokens for the controller's API.", no_args_is_help=True)
 
 
 @app.command()
@@ -26,7 +21,7 @@ def create(
     role: Annotated[str, typer.Option(help="viewer, operator or admin.")] = "viewer",
     expires: Annotated[str | None, typer.Option(help="After how long it ends: 30d, 12h. Never without it.")] = None,
     why: Annotated[str, typer.Option(help="For the audit log.")] = "",
-    state_dir: StateDir = _STATE_DIR,
+    state_dir: StateDir = STATE_DIR,
     as_json: AsJson = False,
 ) -> None:
     """Make a token, and print it: this once."""
@@ -45,7 +40,7 @@ def create(
 
 
 @app.command("list")
-def list_tokens(state_dir: StateDir = _STATE_DIR, as_json: AsJson = False) -> None:
+def list_tokens(state_dir: StateDir = STATE_DIR, as_json: AsJson = False) -> None:
     """Print the tokens, without their texts."""
     from controller.stack.users_requests import PeopleClient
     from controller.stack.users_view import print_tokens
@@ -60,7 +55,7 @@ def list_tokens(state_dir: StateDir = _STATE_DIR, as_json: AsJson = False) -> No
 @app.command()
 def revoke(
     token: Annotated[str, typer.Argument(help="Its id, or its name where only one has it.")],
-    state_dir: StateDir = _STATE_DIR,
+    state_dir: StateDir = STATE_DIR,
 ) -> None:
     """Make it good for nothing, at once."""
     from controller.stack.users_requests import PeopleClient
@@ -74,7 +69,7 @@ def audit(
     action: Annotated[str | None, typer.Option(help="Only this: `order drain`, `key create`, `login`.")] = None,
     text: Annotated[str | None, typer.Option(help="Only where subject, reason or outcome has it.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 50,
-    state_dir: StateDir = _STATE_DIR,
+    state_dir: StateDir = STATE_DIR,
     as_json: AsJson = False,
 ) -> None:
     """Print who changed what, from where and why; the newest at the end."""

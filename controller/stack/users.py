@@ -11,15 +11,12 @@ from typing import Annotated
 
 import typer
 
+from controller.stack.common_options import STATE_DIR, AsJson, StateDir
+
 app = typer.Typer(help="Invite, list and remove those who may log in, and change what they may.", no_args_is_help=True)
 
-StateDir = Annotated[
-    Path, typer.Option(envvar="STOKER_STATE_DIR", help="Where everything that this installation writes is kept.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Name = Annotated[str, typer.Argument(help="A to Z, 0 to 9 and _ . @ + -, 64 at most.")]
 Why = Annotated[str, typer.Option(help="For the audit log.")]
-_STATE_DIR = Path(".stoker")
 
 
 @app.command()
@@ -30,7 +27,7 @@ def invite(
     ] = None,
     why: Why = "",
     config: Annotated[Path, typer.Option(help="Where nothing was ever started: for the link.")] = Path("stoker.yaml"),
-    state_dir: StateDir = _STATE_DIR,
+    state_dir: StateDir = STATE_DIR,
     as_json: AsJson = False,
 ) -> None:
     """Print a link with which somebody chooses a password, once; also where it was forgotten."""
@@ -44,7 +41,7 @@ def invite(
 
 
 @app.command("list")
-def list_users(state_dir: StateDir = _STATE_DIR, as_json: AsJson = False) -> None:
+def list_users(state_dir: StateDir = STATE_DIR, as_json: AsJson = False) -> None:
     """Print who may log in."""
     from controller.stack.users_requests import PeopleClient
     from controller.stack.users_view import print_users
@@ -61,7 +58,7 @@ def role(
     name: Name,
     to: Annotated[str, typer.Argument(help="viewer, operator or admin.")],
     why: Why = "",
-    state_dir: StateDir = _STATE_DIR,
+    state_dir: StateDir = STATE_DIR,
 ) -> None:
     """Give somebody another role; that one's sessions end."""
     from controller.stack.users_requests import PeopleClient
@@ -71,7 +68,7 @@ def role(
 
 
 @app.command()
-def remove(name: Name, why: Why = "", state_dir: StateDir = _STATE_DIR) -> None:
+def remove(name: Name, why: Why = "", state_dir: StateDir = STATE_DIR) -> None:
     """Let somebody in no more; sessions and tokens end at once."""
     from controller.stack.users_requests import PeopleClient
 

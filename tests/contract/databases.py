@@ -14,8 +14,8 @@ import pytest
 from controller.adapters.database import DatabaseLease, SqlStore
 from controller.adapters.database.keys import SqlKeys
 from controller.adapters.database.people import SqlPeople
-from controller.people_port import PeopleStore
 from controller.ports import KeyStore, Lease
+from controller.ports.people import PeopleStore
 from tests.fakes.people import FakePeople
 from tests.fakes.store import FakeDatabase, FakeKeys, FakeLease, FakeStore
 from tests.postgres import PostgresServer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -17,7 +16,7 @@ from controller.adapters.database.tables import missing_since
 from controller.core.alarm import Alarm, Finding, Severity, Standing, Told
 from controller.core.errors import LostLease, TransientError
 from controller.reconcile.parts import AlarmStore
-from tests.contract.databases import Database, InMemory, Sqlite, database_of
+from tests.contract.databases import Database, InMemory, Sqlite
 from tests.fakes.alarms import FakeAlarms
 from tests.fakes.clock import START
 
@@ -32,16 +31,6 @@ SLOW = Finding(
 )
 FIRES = Alarm(SLOW, Standing.FIRING, START, START + timedelta(seconds=15.25), START + timedelta(seconds=20))
 OTHER = replace(FIRES, finding=replace(SLOW, labels=(("measure", "first_byte"), ("pool", "qwen"))))
-
-
-@pytest.fixture(params=["fake", "sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    yield from database_of(request, tmp_path)
-
-
-@pytest.fixture
-def store(database: Database) -> Any:
-    return database.store()
 
 
 @pytest.fixture

@@ -28,11 +28,6 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     yield from database_of(request, tmp_path)
 
 
-@pytest.fixture
-def store(database: Database) -> Any:
-    return database.store()
-
-
 def test_they_come_back_and_are_replaced(database: Database, store: Any) -> None:
     counters = SqlCounters(store, "here")
     assert counters.counters() == {}

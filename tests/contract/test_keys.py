@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -21,20 +21,10 @@ from controller.core.access import ApiKey, KeyId, KeySearch, revoke, rotate
 from controller.core.errors import LostLease, TransientError
 from controller.core.quota import DayUsage
 from controller.ports import KeyStore
-from tests.contract.databases import Database, Postgres, database_of
+from tests.contract.databases import Database, Postgres
 from tests.contract.test_store import MEMORY, PLAN
 from tests.fakes.clock import START
 from tests.postgres import PostgresServer
-
-
-@pytest.fixture(params=["fake", "sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    yield from database_of(request, tmp_path)
-
-
-@pytest.fixture
-def store(database: Database) -> Any:
-    return database.store()
 
 
 @pytest.fixture

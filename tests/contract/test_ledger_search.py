@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +11,7 @@ from controller.core.decision import Decision, Memory, Plan, Reason, ReasonCode,
 from controller.core.event import Event
 from controller.core.model import GatewayPlan, NodeName, PoolName, ReplicaId
 from controller.ports import DecisionQuery, EventQuery
-from tests.contract.databases import Database, Store, database_of
+from tests.contract.databases import Database, Store
 from tests.fakes.clock import START
 
 SMALL, SMALL_2 = PoolName("small"), PoolName("small-2")
@@ -39,11 +37,6 @@ EVENTS = (
     event(3, "pool_scaled", "pool/small-2", "Went from 1 to 2."),
     event(4, "source_lost", "source/metrics", "Gave no answer."),
 )
-
-
-@pytest.fixture(params=["fake", "sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    yield from database_of(request, tmp_path)
 
 
 @pytest.fixture

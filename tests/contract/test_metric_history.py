@@ -16,7 +16,7 @@ from controller.api.marks import alerts_query
 from controller.api.traffic import asked_by_traffic
 from controller.core.errors import MetricsUnavailable
 from controller.core.timeline import Axis, axis, axis_of
-from controller.history_port import MOST_POINTS, MetricHistory
+from controller.ports.history import MOST_POINTS, MetricHistory
 from tests.e2e.stack import free_ports
 from tests.fakes.history import FakeHistory
 from tests.waiting import wait_for

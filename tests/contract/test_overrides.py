@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +13,8 @@ from controller.core.drilled import Drilled, DrillLine, DrillState
 from controller.core.errors import LostLease, TransientError
 from controller.core.model import PoolName
 from controller.core.overrides import Bounds, Override, Pause
-from controller.pool_ports import DrillStore, OverrideStore
-from tests.contract.databases import Database, InMemory, database_of
+from controller.ports.pools import DrillStore, OverrideStore
+from tests.contract.databases import Database, InMemory
 from tests.fakes.clock import START
 from tests.fakes.overrides import FakeDrills, FakeOverrides
 from tests.unit.core.build import POOL
@@ -34,16 +32,6 @@ DRILL = Drilled(
     lines=(DrillLine(START, "load"),),
     figures={"out_s": None},
 )
-
-
-@pytest.fixture(params=["fake", "sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    yield from database_of(request, tmp_path)
-
-
-@pytest.fixture
-def store(database: Database) -> Any:
-    return database.store()
 
 
 @pytest.fixture

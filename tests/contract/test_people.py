@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,22 +23,12 @@ from controller.core.people import (
     User,
     digest_of,
 )
-from controller.people_port import PeopleStore
-from tests.contract.databases import Database, database_of
+from controller.ports.people import PeopleStore
+from tests.contract.databases import Database
 from tests.fakes.clock import START
 
 ADA = User("ada", Role.OPERATOR, START, "$argon2id$...", "password", START + timedelta(microseconds=1))
 BOB = User("bob", Role.VIEWER, START, source="oidc")
-
-
-@pytest.fixture(params=["fake", "sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    yield from database_of(request, tmp_path)
-
-
-@pytest.fixture
-def store(database: Database) -> Any:
-    return database.store()
 
 
 @pytest.fixture

@@ -62,11 +62,6 @@ from tests.unit.core.build import POOL, memory, reading
 from tests.waiting import wait_for
 
 
-@pytest.fixture(params=["fake", "sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    yield from database_of(request, tmp_path)
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def real(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """One whose rows can be looked at."""

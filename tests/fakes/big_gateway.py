@@ -16,8 +16,8 @@ from controller.core.model import Address, GatewayPlan, PoolRoutes, ReplicaId, S
 from controller.core.policy import PoolPolicy
 from controller.core.quota import Block, DayUsage, KeyUsage, QuotaKind, QuotaMemory, TokenLimits
 from controller.core.revision import Configuration, Moment, Reverted, Revision, Standing, revise
-from controller.history_port import MetricHistory
 from controller.ports import AccessState
+from controller.ports.history import MetricHistory
 from controller.reconcile.gateways import Gateways
 from controller.records import Series
 from tests.fakes.store import FakeKeys, FakeStore

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from controller.core.errors import MetricsUnavailable
-from controller.history_port import MOST_POINTS
+from controller.ports.history import MOST_POINTS
 from controller.records import Series
 
 Value = Callable[[int], float | None]  # of a moment in seconds since the epoch

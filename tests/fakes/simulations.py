@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from controller.api.deps import Sources
 from controller.api.simulation_schemas import (
     KnobOut,
     OptionsOut,
@@ -21,12 +22,15 @@ from controller.api.simulation_schemas import (
     TrafficOut,
     UploadOut,
 )
+from controller.api.simulations import Simulations
+from controller.core.model import PoolName
 from controller.core.policy import PoolPolicy
 from controller.settings import PoolSettings, Settings
 from controller.settings.scaling import ReplicaBounds, ScalingSettings
 from controller.stack.simulations.ask import Traffic
 from controller.stack.simulations.desk import SimulationDesk, World
-from tests.fakes.clock import START
+from tests.fakes.clock import START, FakeClock
+from tests.fakes.store import FakeStore
 
 ASKED: dict[str, Any] = {"pool": "small", "trace": {"source": "synthetic", "kind": "spike"}, "changes": {"floor": 2}}
 YAML = "replicas:\n  floor: 2\n"
@@ -133,3 +137,18 @@ def desk_of(policies: Iterable[PoolPolicy], now: Callable[[], datetime]) -> Simu
 def _traffic(pool: str, hours: float) -> Traffic:
     steps = max(int(hours * 60), 1)
     return Traffic(60.0, [6 + 5 * math.sin(step / 20) for step in range(steps)])
+
+
+def sources_of(desk: Simulations, *pools: str) -> Sources:
+    """Of an application that has no more than that desk, and pools of those names."""
+    return Sources(
+        policies=[PoolPolicy(PoolName(name), name) for name in pools],
+        nodes=(),
+        store=FakeStore(),
+        latest=lambda: None,
+        healthy=lambda: True,
+        metrics=lambda: b"",
+        now=FakeClock().now,
+        token="secret",
+        simulations=desk,
+    )

@@ -14,6 +14,7 @@ from fastapi import APIRouter, HTTPException, Query, Response
 
 from controller.api.access import OPERATOR, CallerDep, note
 from controller.api.deps import Offer, Sources, SourcesDep
+from controller.api.happened import happened
 from controller.api.key_schemas import KeyIn, KeyOut, KeysQuery, NewKeyOut, RevokeIn, RotatedOut, RotateIn
 from controller.core.access import (
     ENTROPY_BYTES,
@@ -28,7 +29,6 @@ from controller.core.access import (
     rotate,
     secret_of,
 )
-from controller.core.errors import LostLease, TransientError
 from controller.core.event import Event
 from controller.core.quota import TokenLimits
 from controller.core.reason import ReasonCode
@@ -184,13 +184,8 @@ def _happened(sources: Sources, event: str, key: KeyId, message: str) -> None:
     """A tick, which tells nginx, comes at once; a line, a count and a row say so."""
     sources.wake()
     seen = sources.latest()
-    happened = Event(sources.now(), event, f"key/{key}", _ORDERED, message, tick=seen.snapshot.tick if seen else 0)
-    sources.tell([happened])
-    try:
-        sources.store.append([happened])
-    except (LostLease, TransientError) as error:  # it is done all the same, and whoever asked must get the new key
-        failed = Event(happened.at, "event_write_failed", happened.subject, type(error).__name__, str(error))
-        sources.tell([failed])
+    tick = seen.snapshot.tick if seen else 0
+    happened(sources, Event(sources.now(), event, f"key/{key}", _ORDERED, message, tick=tick))
 
 
 def _told(key: ApiKey, offer: Offer, state: AccessState, now: datetime) -> dict[str, Any]:

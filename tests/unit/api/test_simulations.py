@@ -9,13 +9,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from controller.api.app import create_app
-from controller.api.deps import Sources
 from controller.api.simulation_schemas import MOST_UPLOAD_BYTES, SimulationIn
-from controller.api.simulations import SimulationRefused, Simulations, TooManySimulations, UnopenedSimulations
+from controller.api.simulations import SimulationRefused, TooManySimulations, UnopenedSimulations
 from controller.core.errors import LostLease
-from tests.fakes.clock import FakeClock
-from tests.fakes.simulations import ASKED, YAML, FakeSimulations
-from tests.fakes.store import FakeStore
+from tests.fakes.simulations import ASKED, YAML, FakeSimulations, sources_of
 
 
 @pytest.fixture
@@ -27,20 +24,6 @@ def desk() -> FakeSimulations:
 def client(desk: FakeSimulations) -> Iterator[TestClient]:
     with TestClient(create_app(sources_of(desk)), headers={"Authorization": "Bearer secret"}) as made:
         yield made
-
-
-def sources_of(desk: Simulations) -> Sources:
-    return Sources(
-        policies=(),
-        nodes=(),
-        store=FakeStore(),
-        latest=lambda: None,
-        healthy=lambda: True,
-        metrics=lambda: b"",
-        now=FakeClock().now,
-        token="secret",
-        simulations=desk,
-    )
 
 
 def test_one_is_asked_for_and_looked_at(client: TestClient, desk: FakeSimulations) -> None:

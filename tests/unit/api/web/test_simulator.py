@@ -9,7 +9,6 @@ import pytest
 from fastapi.testclient import TestClient
 
 from controller.api.app import create_app
-from controller.api.deps import Sources
 from controller.api.simulation_schemas import (
     LinesOut,
     ResultOut,
@@ -27,9 +26,7 @@ from controller.core.model import PoolName
 from controller.core.policy import PoolPolicy
 from controller.simulate.baselines import NAMES
 from controller.stack.simulations.knobs import KNOBS
-from tests.fakes.clock import FakeClock
-from tests.fakes.simulations import FakeSimulations
-from tests.fakes.store import FakeStore
+from tests.fakes.simulations import FakeSimulations, sources_of
 
 EVIL = "<script>alert(1)</script>"
 LINES = LinesOut(ready=[1], desired=[1], in_flight=[0], waiting=[0], first_token_p95_s=[None])
@@ -76,22 +73,8 @@ def desk() -> FakeSimulations:
 
 @pytest.fixture
 def client(desk: FakeSimulations) -> Iterator[TestClient]:
-    with TestClient(create_app(sources_of(desk)), headers={"Authorization": "Bearer secret"}) as made:
+    with TestClient(create_app(sources_of(desk, "small", "other")), headers={"Authorization": "Bearer secret"}) as made:
         yield made
-
-
-def sources_of(desk: FakeSimulations) -> Sources:
-    return Sources(
-        policies=[PoolPolicy(PoolName("small"), "small"), PoolPolicy(PoolName("other"), "other")],
-        nodes=(),
-        store=FakeStore(),
-        latest=lambda: None,
-        healthy=lambda: True,
-        metrics=lambda: b"",
-        now=FakeClock().now,
-        token="secret",
-        simulations=desk,
-    )
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -151,7 +134,7 @@ def test_one_without_an_outcome(client: TestClient, desk: FakeSimulations) -> No
 
 
 def test_a_controller_that_stands_by_sends_to_the_one_that_leads(desk: FakeSimulations) -> None:
-    sources = replace(sources_of(desk), lead=lambda: "stands by; 10.0.0.7:8000 leads")
+    sources = replace(sources_of(desk, "small", "other"), lead=lambda: "stands by; 10.0.0.7:8000 leads")
     with TestClient(create_app(sources), headers={"Authorization": "Bearer secret"}) as client:
         answer = client.get("/simulator")
 
