@@ -19,10 +19,10 @@ from controller.core.event import Event
 from controller.core.model import Term
 from controller.ports import LastWords
 from tests.contract.databases import Database
-from tests.contract.test_store import FIRST, MEMORY, ONE, PLAN, POOL, QUIET, SECOND, START, database, impatient, real
+from tests.contract.test_store import FIRST, MEMORY, ONE, PLAN, POOL, QUIET, SECOND, START, impatient, real
 from tests.waiting import wait_for
 
-__all__ = ["database", "impatient", "real"]  # fixtures
+__all__ = ["impatient", "real"]  # fixtures
 
 
 class Seconds:
