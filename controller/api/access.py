@@ -97,6 +97,8 @@ def _by_token(sources: Sources, given: str, address: str) -> Caller:
     if found is None:
         return Caller("", None, "", address, shown=bool(given))
     token, owners = found
+    if owners is None and token.owner != STATE_DIRECTORY:  # made while its owner was being removed
+        return Caller("", None, "", address, shown=True)
     role = token.role if owners is None else token.role.at_most(owners)
     return Caller(token.owner, role, "token", address, digest=token.digest, label=token.name)
 
@@ -113,12 +115,13 @@ def _session(sources: Sources, digest: str) -> tuple[Session, User] | None:
     """It and whose it is, while it lasts; and it is noted about once a minute that it is used."""
     now, known = sources.now(), sources.door.known
     with suppress(LostLease):  # whoever stands by knows nobody
+        generation = known.generation
         found = known.find(digest, now, lambda: sources.people.session(digest))
         if found is None or found[0].until <= now:
             return None
         session, user = found
         if now - session.seen_at >= SEEN_EVERY:
-            known.keep(digest, (replace(session, seen_at=now), user), now)
+            known.keep(digest, (replace(session, seen_at=now), user), now, generation)
             with suppress(TransientError):
                 sources.people.seen(digest, now)
         return found
@@ -128,12 +131,13 @@ def _session(sources: Sources, digest: str) -> tuple[Session, User] | None:
 def _token(sources: Sources, digest: str) -> tuple[ApiToken, Role | None] | None:
     now, known = sources.now(), sources.door.known
     with suppress(LostLease):
+        generation = known.generation
         found = known.find(digest, now, lambda: sources.people.token(digest))
         if found is None or not found[0].usable(now):
             return None
         token, owners = found
         if token.used_at is None or now - token.used_at >= SEEN_EVERY:
-            known.keep(digest, (replace(token, used_at=now), owners), now)
+            known.keep(digest, (replace(token, used_at=now), owners), now, generation)
             with suppress(TransientError):
                 sources.people.token_used(digest, now)
         return found

@@ -22,18 +22,21 @@ _T = TypeVar("_T")
 
 
 class Known:
-    """What was looked up lately by its digest. What is not there is not remembered: nobody fills this by guessing."""
+    """What was looked up lately by its digest. What is not there is not remembered: nobody fills this by guessing.
+
+    `generation` grows whenever everything is forgotten: what was looked up before is not kept after that.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._found: OrderedDict[str, tuple[object, datetime]] = OrderedDict()
-        self._generation = 0
+        self.generation = 0
 
     def find(self, digest: str, now: datetime, look: Callable[[], _T | None]) -> _T | None:
         """As it was within the last few seconds, or as `look` finds it."""
         with self._lock:
             found, at = self._found.get(digest, (None, now))
-            generation = self._generation
+            generation = self.generation
         if found is not None and timedelta() <= now - at < KNOWN_FOR:
             return found  # type: ignore[return-value]  # a digest is looked up in one way only
         fresh = look()
@@ -41,10 +44,10 @@ class Known:
             self.keep(digest, fresh, now, generation)
         return fresh
 
-    def keep(self, digest: str, value: object, now: datetime, generation: int | None = None) -> None:
+    def keep(self, digest: str, value: object, now: datetime, generation: int) -> None:
         """Unless everything was forgotten since that generation: then it may be over."""
         with self._lock:
-            if generation not in (None, self._generation):
+            if generation != self.generation:
                 return
             self._found.pop(digest, None)
             self._found[digest] = (value, now)
@@ -54,7 +57,7 @@ class Known:
     def forget(self) -> None:
         """Something ended: look everything up again, also what is being looked up now."""
         with self._lock:
-            self._generation += 1
+            self.generation += 1
             self._found.clear()
 
 

@@ -64,8 +64,7 @@ def log_in(request: Request, sources: Sources, name: str, password: str) -> Star
         raise HTTPException(401, _WRONG)
     sources.door.succeeded(name, address)
     if sources.door.passwords.outdated(user.password):
-        user = replace(user, password=sources.door.passwords.make(password))
-        sources.people.save_user(user)
+        _renew(sources, user, sources.door.passwords.make(password))
     return start_session(request, sources, user, "password")
 
 
@@ -148,9 +147,10 @@ def join(request: Request, sources: Sources, code: str, password: str) -> Starte
     _require_possible(password, found.name)
     kept = sources.door.passwords.make(password)
     before = sources.people.user(found.name)
-    user = replace(before, password=kept) if before is not None else User(found.name, found.role, now, kept)
-    note(sources, Caller(user.name, user.role, "invitation", address), "join", f"user/{user.name}")
-    if not sources.people.accept(found.digest, user):
+    role = found.role if before is None else before.role
+    note(sources, Caller(found.name, role, "invitation", address), "join", f"user/{found.name}")
+    user = sources.people.accept(found.digest, kept, now)
+    if user is None:
         raise HTTPException(404, _GONE)
     sources.door.known.forget()
     return start_session(request, sources, user, "invitation")
@@ -170,9 +170,16 @@ def change_password(sources: Sources, who: Caller, old: str, new: str) -> None:
     _require_possible(new, user.name)
     kept = sources.door.passwords.make(new)
     note(sources, who, "password change", f"user/{user.name}")
-    sources.people.save_user(replace(user, password=kept))
-    sources.people.end_sessions(user.name, but=who.digest)
+    if sources.people.change_user(user.name, lambda now: replace(now, password=kept), but=who.digest) is None:
+        raise HTTPException(409, f"{who.name} was removed meanwhile, so there is no password to change")
     sources.door.known.forget()
+
+
+def _renew(sources: Sources, user: User, kept: str) -> None:
+    """The same password, kept in today's way, unless it was changed meanwhile. No session begins or ends by it."""
+    now = sources.people.user(user.name)
+    if now is not None and now.password == user.password:
+        sources.people.save_user(replace(now, password=kept))
 
 
 def _require_possible(password: str, name: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from controller.core.errors import LostLease
@@ -26,6 +26,10 @@ class UnopenedPeople:
         """Refused."""
         raise LostLease(_REFUSAL)
 
+    def change_user(self, name: str, change: Callable[[User], User], *, but: str | None = None) -> User | None:
+        """Refused."""
+        raise LostLease(_REFUSAL)
+
     def remove_user(self, name: str) -> None:
         """Refused."""
         raise LostLease(_REFUSAL)
@@ -38,7 +42,7 @@ class UnopenedPeople:
         """Refused."""
         raise LostLease(_REFUSAL)
 
-    def accept(self, digest: str, user: User) -> bool:
+    def accept(self, digest: str, password: str, at: datetime) -> User | None:
         """Refused."""
         raise LostLease(_REFUSAL)
 

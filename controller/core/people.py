@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import re
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -134,6 +134,11 @@ class AuditFilter:
     until: datetime | None = None
     before: int | None = None  # only ids below
     refused: bool | None = None
+
+
+def joined(invitation: Invitation, known: User | None, password: str, at: datetime) -> User:
+    """Whoever accepts it: with the role that it says, or as that one is known already."""
+    return User(invitation.name, invitation.role, at, password) if known is None else replace(known, password=password)
 
 
 def named(text: str) -> str:

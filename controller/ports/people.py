@@ -5,7 +5,7 @@ Every write raises `LostLease` where another controller leads, and `TransientErr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -27,6 +27,12 @@ class PeopleStore(Protocol):
         """A new one, or what has changed of one."""
         ...
 
+    def change_user(self, name: str, change: Callable[[User], User], *, but: str | None = None) -> User | None:
+        """Change what is kept of somebody, and end that one's sessions, all `but` the one of that digest, in one
+        transaction, so that nothing that happens meanwhile is undone. None, and nothing is changed, where there is
+        nobody of that name (any more)."""
+        ...
+
     def remove_user(self, name: str) -> None:
         """With sessions, tokens and invitations. One that is gone is success."""
         ...
@@ -40,9 +46,9 @@ class PeopleStore(Protocol):
         """That one, expired or not."""
         ...
 
-    def accept(self, digest: str, user: User) -> bool:
-        """Use up the invitation, end that person's sessions and save the user, in one transaction; False where the
-        invitation is gone: nothing is changed then."""
+    def accept(self, digest: str, password: str, at: datetime) -> User | None:
+        """Use up the invitation: that person has this password from now on, what is known of that one stays, and all
+        sessions end, in one transaction. None where the invitation is gone: nothing is changed then."""
         ...
 
     def start_session(self, session: Session) -> None:

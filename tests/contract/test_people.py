@@ -169,19 +169,40 @@ def test_an_invitation_ends_what_ran_with_the_old_password(people: PeopleStore) 
     people.start_session(session(1))
     people.invite(invitation("code"))
 
-    assert people.accept(digest_of("code"), replace(ADA, password="new"))
-    assert not people.accept(digest_of("code"), replace(ADA, password="once more"))
+    assert people.accept(digest_of("code"), "new", START) == replace(ADA, password="new")
+    assert people.accept(digest_of("code"), "once more", START) is None
     assert people.user("ada") == replace(ADA, password="new")
     assert people.sessions("ada") == ()
+
+
+def test_a_change_keeps_what_happened_meanwhile_and_ends_the_sessions(people: PeopleStore) -> None:
+    people.save_user(ADA)
+    people.start_session(session(1))
+    people.start_session(session(2))
+    people.save_user(replace(ADA, role=Role.VIEWER))
+    changed = people.change_user("ada", lambda now: replace(now, password="new"), but=session(2).digest)
+
+    assert changed is not None
+    assert (changed.role, changed.password) == (Role.VIEWER, "new")
+    assert people.user("ada") == changed
+    assert [one.digest for one in people.sessions("ada")] == [session(2).digest]
+
+
+def test_nobody_comes_back_by_a_change(people: PeopleStore) -> None:
+    people.save_user(ADA)
+    people.remove_user("ada")
+
+    assert people.change_user("ada", lambda now: replace(now, password="new")) is None
+    assert people.user("ada") is None
 
 
 def test_an_invitation_is_used_once_by_many_at_the_same_time(database: Database, people: PeopleStore) -> None:
     people.invite(invitation("code"))
     others = [database.people(database.store()) for _ in range(4)]
-    done: list[bool] = []
+    done: list[User | None] = []
 
     def accept(store: PeopleStore, number: int) -> None:
-        done.append(store.accept(digest_of("code"), replace(ADA, password=f"of {number}")))
+        done.append(store.accept(digest_of("code"), f"of {number}", START))
 
     threads = [threading.Thread(target=accept, args=(other, number)) for number, other in enumerate(others)]
     for thread in threads:
@@ -189,7 +210,7 @@ def test_an_invitation_is_used_once_by_many_at_the_same_time(database: Database,
     for thread in threads:
         thread.join()
 
-    assert sorted(done) == [False, False, False, True]
+    assert sum(user is not None for user in done) == 1
 
 
 def test_the_audit_log_is_searched(people: PeopleStore) -> None:
@@ -225,8 +246,9 @@ def test_nothing_is_written_once_another_leads(database: Database, store: Any, p
 
     for change in (
         lambda: people.save_user(BOB),
+        lambda: people.change_user("ada", lambda user: BOB),
         lambda: people.remove_user("ada"),
-        lambda: people.accept(digest_of("code"), ADA),
+        lambda: people.accept(digest_of("code"), "new", START),
         lambda: people.start_session(session(1)),
         lambda: people.end_sessions("ada"),
         lambda: people.add_token(token(1)),

@@ -15,6 +15,7 @@ from controller.core.people import (
     Role,
     Session,
     User,
+    joined,
 )
 from tests.fakes.store import FakeStore
 
@@ -50,6 +51,14 @@ class FakePeople:
         with self._store.leading():
             self.rows.users[user.name] = user
 
+    def change_user(self, name: str, change: Callable[[User], User], *, but: str | None = None) -> User | None:
+        with self._store.leading():
+            if name not in self.rows.users:
+                return None
+            user = self.rows.users[name] = change(self.rows.users[name])
+            self._without(lambda session: session.user == name and but != session.digest)
+            return user
+
     def remove_user(self, name: str) -> None:
         with self._store.leading():
             self.rows.users.pop(name, None)
@@ -70,13 +79,15 @@ class FakePeople:
         with self.database.asked():
             return self.rows.invitations.get(digest)
 
-    def accept(self, digest: str, user: User) -> bool:
+    def accept(self, digest: str, password: str, at: datetime) -> User | None:
         with self._store.leading():
-            if self.rows.invitations.pop(digest, None) is None:
-                return False
+            invitation = self.rows.invitations.pop(digest, None)
+            if invitation is None:
+                return None
+            user = joined(invitation, self.rows.users.get(invitation.name), password, at)
             self._without(lambda session: session.user == user.name)
             self.rows.users[user.name] = user
-            return True
+            return user
 
     def start_session(self, session: Session) -> None:
         with self._store.leading():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -35,6 +35,7 @@ from controller.core.people import (
     Role,
     Session,
     User,
+    joined,
 )
 
 _AUDIT_KEPT = timedelta(days=366)
@@ -64,6 +65,17 @@ class SqlPeople:
         with self._store.leading() as session:
             session.merge(user_row(user))
 
+    def change_user(self, name: str, change: Callable[[User], User], *, but: str | None = None) -> User | None:
+        """See `PeopleStore.change_user`. The lead is locked meanwhile: nobody else writes in between."""
+        with self._store.leading() as session:
+            row = session.get(UserRow, name)
+            if row is None:
+                return None
+            user = change(read_user(row))
+            session.merge(user_row(user))
+            session.exec(delete(SessionRow).where(*_theirs(name, but=but)))
+            return user
+
     def remove_user(self, name: str) -> None:
         """See `PeopleStore.remove_user`."""
         with self._store.leading() as session:
@@ -85,16 +97,18 @@ class SqlPeople:
             row = session.get(InvitationRow, digest)
             return None if row is None else read_invitation(row)
 
-    def accept(self, digest: str, user: User) -> bool:
+    def accept(self, digest: str, password: str, at: datetime) -> User | None:
         """See `PeopleStore.accept`. The lead is locked meanwhile: nobody else takes it in between."""
         with self._store.leading() as session:
             row = session.get(InvitationRow, digest)
             if row is None:
-                return False
+                return None
+            known = session.get(UserRow, row.name)
+            user = joined(read_invitation(row), None if known is None else read_user(known), password, at)
             session.delete(row)
             session.exec(delete(SessionRow).where(col(SessionRow.name) == user.name))
             session.merge(user_row(user))
-        return True
+            return user
 
     def start_session(self, session: Session) -> None:
         """See `PeopleStore.start_session`."""
@@ -126,11 +140,8 @@ class SqlPeople:
 
     def end_sessions(self, user: str, *, only: str | None = None, but: str | None = None) -> int:
         """See `PeopleStore.end_sessions`."""
-        which = [col(SessionRow.name) == user]
-        which += [col(SessionRow.digest) == only] if only is not None else []
-        which += [col(SessionRow.digest) != but] if but is not None else []
         with self._store.leading() as session:
-            return int(session.exec(delete(SessionRow).where(*which)).rowcount)
+            return int(session.exec(delete(SessionRow).where(*_theirs(user, only=only, but=but))).rowcount)
 
     def add_token(self, token: ApiToken) -> None:
         """See `PeopleStore.add_token`."""
@@ -180,6 +191,14 @@ class SqlPeople:
         query = select(AuditRow).where(*_conditions(wanted)).order_by(col(AuditRow.id).desc()).limit(limit)
         with self._store.reading() as session:
             return tuple(read_audit(row) for row in session.exec(query))
+
+
+def _theirs(user: str, *, only: str | None = None, but: str | None = None) -> list[Any]:
+    """Which sessions: those of that person, or some of them."""
+    which: list[Any] = [col(SessionRow.name) == user]
+    which += [col(SessionRow.digest) == only] if only is not None else []
+    which += [col(SessionRow.digest) != but] if but is not None else []
+    return which
 
 
 def _conditions(wanted: AuditFilter) -> list[Any]:

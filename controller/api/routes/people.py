@@ -42,10 +42,9 @@ def change(name: str, wanted: RoleIn, sources: SourcesDep, who: CallerDep) -> Us
         _require_another_admin(sources, user)
     if user.role is not wanted.role:
         note(sources, who, "user role", f"user/{user.name}", f"From {user.role} to {wanted.role}. {wanted.why}".strip())
-        user = replace(user, role=wanted.role)
-        sources.people.save_user(user)
-        sources.people.end_sessions(user.name)
+        changed = sources.people.change_user(user.name, lambda now: replace(now, role=wanted.role))
         sources.door.known.forget()
+        user = changed or _known(sources, name)  # removed meanwhile: nobody
     return user_of(user)
 
 

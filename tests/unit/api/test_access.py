@@ -82,9 +82,18 @@ def test_a_token_is_worth_no_more_than_its_owner(world: World, client: TestClien
     assert client.get("/api/v1/users").status_code == 403
 
 
+def test_a_token_of_nobody_is_worth_nothing(world: World, client: TestClient) -> None:
+    digest = digest_of("st_left")
+    world.people.rows.tokens[digest] = ApiToken("tok_1", "ci", "gone", Role.ADMIN, "st_left", digest, START)
+    as_admin(client, "st_left")
+
+    assert client.get("/api/v1/pools").status_code == 401
+
+
 def test_an_expired_token_is_worth_nothing(world: World, client: TestClient) -> None:
     digest = digest_of("st_short")
     end = START + timedelta(seconds=1)
+    world.people.rows.users["x"] = User("x", Role.VIEWER, START)
     world.people.rows.tokens[digest] = ApiToken("tok_1", "ci", "x", Role.VIEWER, "st_short", digest, START, end)
     as_admin(client, "st_short")
 
