@@ -75,8 +75,8 @@ class ProcessRuntime:
             shutil.rmtree(folder, ignore_errors=True)
             raise RuntimeRejected(f"the replica cannot be started: {error}") from error
         self._children[spec.replica] = child
-        born = _born(child.pid)
-        _write_json(folder / "replica.json", {**record, "pid": child.pid, "born": born})
+        began = born(child.pid)
+        _write_json(folder / "replica.json", {**record, "pid": child.pid, "born": began})
 
     def terminate_replica(self, replica: ReplicaId) -> None:
         """See `ContainerRuntime.terminate_replica`."""
@@ -197,7 +197,7 @@ class ProcessRuntime:
             if record.get("pid") is None:
                 return _find_by_folder(folder)
             process = psutil.Process(record["pid"])
-            same = _born(process.pid) == record["born"]
+            same = born(process.pid) == record["born"]
             return process if same and process.status() != psutil.STATUS_ZOMBIE else None
         except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
             return None
@@ -206,7 +206,7 @@ class ProcessRuntime:
         return self._node.folder / replica
 
 
-def _born(pid: int) -> str:
+def born(pid: int) -> str:
     """The boot, and the clock ticks since it, at which the process began: unlike a time of day it never moves."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]

@@ -18,6 +18,13 @@ class Prices:
         """Whether there is any."""
         return self.gpu_hour is not None or self.replica_hour is not None
 
+    def replica(self, *, on_gpu: bool) -> float | None:
+        """Of an hour of one replica, with the GPU that it holds; None where nobody has said."""
+        gpu_hour = self.gpu_hour if on_gpu else None
+        if gpu_hour is None and self.replica_hour is None:
+            return None
+        return (gpu_hour or 0.0) + (self.replica_hour or 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Costs:

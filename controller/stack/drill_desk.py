@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from controller.adapters.docker_faults import FaultRefused
@@ -56,7 +56,8 @@ class DrillDesk:
 
     def possible(self, pool: str, clients: int) -> Sequence[Possible]:
         """See `DrillDesk.possible`."""
-        return [self._one(site, fault) for site in [self._site(pool, clients)] for fault in Fault]
+        with self._site(pool, clients) as site:
+            return [self._one(site, fault) for fault in Fault]
 
     def start(self, name: str, wish: Wish) -> None:
         """See `DrillDesk.start`. What would be refused at once is refused here."""
@@ -64,7 +65,8 @@ class DrillDesk:
             fault = Fault(wish.fault)
         except ValueError as error:
             raise UnknownFault(f"there is no fault {wish.fault!r}; there is {', '.join(Fault)}") from error
-        found = self._one(self._site(wish.pool, wish.clients), fault)
+        with self._site(wish.pool, wish.clients) as site:
+            found = self._one(site, fault)
         if found.why_not or (found.not_now and not wish.force):
             raise DrillRefused(found.why_not or found.not_now)
         with self._lock:
@@ -110,12 +112,16 @@ class DrillDesk:
             except subprocess.TimeoutExpired:
                 return
 
-    def _site(self, pool: str, clients: int) -> Site:
+    @contextlib.contextmanager
+    def _site(self, pool: str, clients: int) -> Iterator[Site]:
+        """Where it would take place; the connections to the engines end with the body."""
         place = self._place
         try:
-            return site_of(place.settings, place.installation, place.layout, choose_pool(place.settings, pool), clients)
+            site = site_of(place.settings, place.installation, place.layout, choose_pool(place.settings, pool), clients)
         except Trouble as error:
             raise DrillRefused(str(error)) from error
+        with contextlib.closing(site.ground.replicas):
+            yield site
 
     def _one(self, site: Site, fault: Fault) -> Possible:
         injury, why_not, not_now = INJURIES[fault](site.ground), "", ""

@@ -8,6 +8,7 @@ from controller.api.deps import Seen
 from controller.api.history import HistoryBook
 from controller.core.anatomy import quantile
 from controller.core.model import PoolName
+from controller.core.reason import ReasonCode
 from controller.ports import Clock
 from controller.settings import Settings
 from controller.stack.simulations.desk import SimulationDesk, World
@@ -23,9 +24,12 @@ def simulation_desk(
     """A desk over the pools as the last tick saw them."""
 
     def bounds(pool: str) -> tuple[int, int] | None:
+        """Those that people set, as far as they are in force."""
         seen = latest()
-        wanted = next((each.bounds for each in seen.overrides if each.pool == pool), None) if seen else None
-        return None if wanted is None else (wanted.floor, wanted.ceiling)
+        found = next((each for each in seen.policies if each.pool == pool), None) if seen else None
+        if found is None or not any(note.code is ReasonCode.BOUNDS_SET for note in found.notes):
+            return None
+        return found.scaling.floor, found.scaling.ceiling
 
     def cold_start_s(pool: str) -> float | None:
         seen = latest()
@@ -48,7 +52,5 @@ def simulation_desk(
 
 def _price(settings: Settings, pool: str) -> float | None:
     """Of an hour of one replica, with the GPU that it holds; None where nobody has said."""
-    prices = settings.prices().of(pool)
     on_gpu = any(each.resources.gpu_memory for each in settings.pools if each.name == pool)
-    gpu_hour = prices.gpu_hour if on_gpu else None
-    return None if gpu_hour is None and prices.replica_hour is None else (gpu_hour or 0) + (prices.replica_hour or 0)
+    return settings.prices().of(pool).replica(on_gpu=on_gpu)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,7 +161,7 @@ class Session:
 
 def site_of(settings: Settings, installation: Installation, layout: Layout, pool: PoolSettings, clients: int) -> Site:
     """Where a drill of that pool takes place. Raises `Trouble` where an engine does not answer."""
-    health = pool.policy(settings.controller.scrape_interval).health
+    health, token = pool.policy(settings.controller.scrape_interval).health, token_of(layout)
     ground = Ground(
         layout=layout,
         supervisor=Supervisor(layout),
@@ -172,7 +172,7 @@ def site_of(settings: Settings, installation: Installation, layout: Layout, pool
         nodes=max(len(installation.engines), 1),
     )
     pace = Pace.of(health, settings.gateway.reload_interval.total_seconds())
-    return Site(settings, ground, pool.model, clients, pace, token=token_of(layout))
+    return Site(settings, ground, pool.model, clients, pace, token=token)
 
 
 def _replicas(installation: Installation, layout: Layout, pool: str) -> Replicas:
@@ -180,7 +180,10 @@ def _replicas(installation: Installation, layout: Layout, pool: str) -> Replicas
         return ProcessReplicas(layout.replicas)
     instance = installation.instance_in(layout)
     hosts = [node.docker_host for node in installation.engines]
-    return Engines([_engine(node, instance) for node in installation.engines], pool, hosts)
+    with ExitStack() as opened:
+        engines = [opened.enter_context(closing(_engine(node, instance))) for node in installation.engines]
+        opened.pop_all()  # all of them answer
+    return Engines(engines, pool, hosts)
 
 
 def _engine(node: NodeParts, instance: str) -> DockerFaults:

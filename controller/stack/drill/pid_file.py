@@ -11,14 +11,16 @@ from pathlib import Path
 
 import psutil
 
+from controller.adapters.process import born
+
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """A drill's id and its process, known by its number and its beginning. `asked`: a controller began it."""
+    """A drill's id and its process, known by its number and when it was `born`. `asked`: a controller began it."""
 
     id: str
     pid: int
-    began: float
+    began: str
     asked: bool
 
     def dump(self) -> str:
@@ -27,9 +29,9 @@ class Runs:
 
     def lives(self) -> bool:
         """Whether that process still runs."""
-        with suppress(psutil.Error):
-            process = psutil.Process(self.pid)
-            return process.create_time() == self.began and process.status() != psutil.STATUS_ZOMBIE
+        with suppress(psutil.Error, OSError):
+            zombie = psutil.Process(self.pid).status() == psutil.STATUS_ZOMBIE
+            return not zombie and born(self.pid) == self.began
         return False
 
     def end(self) -> None:
@@ -43,7 +45,7 @@ def runs_now(root: Path) -> Runs | None:
     """The drill that runs with this state directory."""
     try:
         found = json.loads((root / "drill.json").read_text(encoding="utf-8"))
-        runs = Runs(str(found["id"]), int(found["pid"]), float(found["began"]), bool(found["asked"]))
+        runs = Runs(str(found["id"]), int(found["pid"]), str(found["began"]), bool(found["asked"]))
     except (OSError, ValueError, LookupError, TypeError):
         return None
     return runs if runs.lives() else None

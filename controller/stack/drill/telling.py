@@ -6,6 +6,7 @@ again, to the controller that comes after that one, too.
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 import threading
@@ -15,8 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import psutil
-
+from controller.adapters.process import born
 from controller.installation import Layout, replace_text
 from controller.settings import Settings
 from controller.stack import api_client
@@ -30,6 +30,7 @@ from controller.stack.single import undisturbed
 from controller.stack.trouble import Trouble
 
 _PATIENCE_S, _STANDBY_S, _PAUSE_S = 60.0, 15.0, 1.0
+_MOST_TROUBLES = 200
 _STATES = {Outcome.PASSED: "passed", Outcome.FAILED: "failed"}
 _CONFLICT, _FAULT_OF_OURS = 409, 500
 
@@ -58,8 +59,7 @@ class Teller:
 
     def begun(self, name: str) -> None:
         """Others find this process by the id from now on."""
-        process = psutil.Process()
-        runs = Runs(name, process.pid, process.create_time(), asked=bool(self.asked))
+        runs = Runs(name, os.getpid(), born(os.getpid()), asked=bool(self.asked))
         with suppress(OSError):
             replace_text(self._layout.root / "drill.json", runs.dump())
 
@@ -125,7 +125,13 @@ class Telling:
         figures = drill.measured.as_dict() if drill.measured is not None else {}
         victims = list(drill.recording.victims) if drill.recording is not None else []
         self._end(
-            {"state": state, "told": drill.why, "figures": figures, "victims": victims, "result": drill.as_dict()}
+            {
+                "state": state,
+                "told": drill.why,
+                "figures": figures,
+                "victims": victims,
+                "result": _short(drill.as_dict()),
+            }
         )
         return drill
 
@@ -147,3 +153,11 @@ class Telling:
         self._over = True
         self._thread.shutdown()  # its lines first
         self._teller.put_at_last(self.name, {"fault": self._fault.value, **body})
+
+
+def _short(result: dict[str, Any]) -> dict[str, Any]:
+    """With the first requests that did not end well, and how many more there were: there may be thousands."""
+    troubles = result.get("troubles") or []
+    if len(troubles) <= _MOST_TROUBLES:
+        return result
+    return {**result, "troubles": troubles[:_MOST_TROUBLES], "troubles_left_out": len(troubles) - _MOST_TROUBLES}

@@ -34,9 +34,7 @@ class Process:
         with self._lock:
             if self._ended:
                 raise SimulationRefused("it was ended before it began")
-            self._process = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-            )
+            self._process = self._start()
         timer = threading.Timer(self._limit_s, self._expire)
         timer.daemon = True
         timer.start()
@@ -46,6 +44,14 @@ class Process:
             timer.cancel()
             self.end()
         return self._answer(last, self._process.returncode)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            )
+        except OSError as error:
+            raise SimulationRefused(f"no process could be started for it: {error.strerror}; try again") from error
 
     def end(self) -> None:
         """End it, whatever it does. Blocks for a moment at most."""

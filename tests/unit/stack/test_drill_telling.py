@@ -12,9 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
+from controller.adapters.process import born
 from controller.installation import Installation, Layout, PoolParts
 from controller.settings import Settings
 from controller.settings.file import parse
@@ -185,8 +185,8 @@ def test_others_find_the_process_of_a_drill_for_as_long_as_it_lives(tmp_path: Pa
     assert found is not None
     assert (found.id, found.pid, found.asked) == (told.name, os.getpid(), False)
 
-    began = psutil.Process().create_time()
-    (tmp_path / "drill.json").write_text(Runs("old", os.getpid(), began - 1, asked=False).dump(), encoding="utf-8")
+    began = born(os.getpid())
+    (tmp_path / "drill.json").write_text(Runs("old", os.getpid(), f"{began}0", asked=False).dump(), encoding="utf-8")
     assert runs_now(tmp_path) is None, "its number is another's by now"
     (tmp_path / "drill.json").write_text("{", encoding="utf-8")
     assert runs_now(tmp_path) is None

@@ -225,6 +225,13 @@ def test_one_whose_process_dies_says_so(make: Make) -> None:
     assert "has ended (code 3); the controller's log says more" in str(ended(desk, desk.start(wanted())).problem)
 
 
+def test_one_for_which_no_process_starts_keeps_no_other_waiting(make: Make, tmp_path: Path) -> None:
+    desk = make(command=[str(tmp_path / "no-such-program")])
+
+    for _ in range(2):
+        assert "no process could be started for it" in str(ended(desk, desk.start(wanted())).problem)
+
+
 def test_more_than_a_few_are_turned_away(make: Make) -> None:
     desk = make(Limits(deadline_s=LONG, waiting=2), STAYS)
     first = desk.start(wanted())
