@@ -14,7 +14,6 @@ from fastapi import HTTPException
 
 _WAITING = 5  # with the one that is being looked at; each holds a thread of those that answer everybody
 _PATIENCE_S = 5.0
-_BUSY = HTTPException(503, "too many log in just now; try again in a few seconds", {"Retry-After": "3"})
 
 
 class Passwords:
@@ -50,13 +49,17 @@ class Passwords:
     @contextmanager
     def _one(self) -> Iterator[None]:
         if not self._room.acquire(blocking=False):
-            raise _BUSY
+            raise _busy()
         try:
             if not self._turn.acquire(timeout=_PATIENCE_S):
-                raise _BUSY
+                raise _busy()
             try:
                 yield
             finally:
                 self._turn.release()
         finally:
             self._room.release()
+
+
+def _busy() -> HTTPException:
+    return HTTPException(503, "too many log in just now; try again in a few seconds", {"Retry-After": "3"})

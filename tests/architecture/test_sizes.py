@@ -1,4 +1,4 @@
-"""Small functions, small files, and one place that may catch everything."""
+"""Small functions, small files, one place that may catch everything, and exceptions that are made anew."""
 
 from __future__ import annotations
 
@@ -72,6 +72,17 @@ def test_only_the_tick_catches_everything() -> None:
     broad = {file for file, text in sources() for _ in _broad_handlers(ast.parse(text))}
 
     assert broad <= {MAY_CATCH_EVERYTHING}
+
+
+def test_no_exception_is_raised_twice() -> None:
+    """One that is kept grows by the frames of each raise, with all that they hold."""
+    raised = [(file, node.lineno) for file, text in sources() for node in ast.walk(ast.parse(text)) if _is_kept(node)]
+
+    assert raised == []
+
+
+def _is_kept(node: ast.AST) -> bool:
+    return isinstance(node, ast.Raise) and isinstance(node.exc, ast.Name) and node.exc.id.isupper()
 
 
 def _broad_handlers(tree: ast.Module) -> Iterator[ast.ExceptHandler]:

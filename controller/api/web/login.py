@@ -18,12 +18,14 @@ from controller.api.access import PUBLIC, VIEWER, Caller, CallerDep, cookie_name
 from controller.api.access_login import Started, give_cookie, join, log_in, log_out
 from controller.api.deps import Sources, SourcesDep
 from controller.api.web import shell
-from controller.core.people import SECRET_BYTES, secret_of
+from controller.core.people import SECRET_BYTES, SHORTEST_PASSWORD, secret_of
 
 router = APIRouter(include_in_schema=False, max_body_size=64 * 1024)
 _FORM_S = 12 * 3600  # a page that was left open for longer is loaded again
 _WORDED = (401, 403, 404, 429)  # refusals that the pages have words for
-_EXPIRED = HTTPException(403, "this form is too old, or none of this page; try once more")
+_EXPIRED = "this form is too old, or none of this page; try once more"
+_UNLIKE = "the two passwords are not the same"
+_OURS = {_EXPIRED: "access.expired", _UNLIKE: "access.unlike"}
 
 
 class LoginForm(BaseModel):
@@ -79,7 +81,7 @@ def join_now(request: Request, sources: SourcesDep, who: CallerDep, sent: Annota
     def begin() -> Started:
         _require_form(request, sent.csrf)
         if sent.password != sent.again:
-            raise HTTPException(422, "the two passwords are not the same")
+            raise HTTPException(422, _UNLIKE)
         return join(request, sources, sent.code.strip(), sent.password)
 
     def again(fault: HTTPException) -> Response:
@@ -122,10 +124,9 @@ def _form(
     """With a field that says the same as a cookie."""
     token = request.cookies.get(_form_cookie(request)) or secret_of(secrets.token_bytes(SECRET_BYTES))
     status = 200 if fault is None else fault.status_code
-    worded = f"access.refused_{status}" if status in _WORDED else ""
-    if fault is _EXPIRED:
-        worded = "access.expired"
-    told: dict[str, Any] = {"fault": fault.detail if fault else "", "fault_key": worded, "wait": _wait(fault)}
+    said = fault.detail if fault else ""
+    worded = _OURS.get(said) or (f"access.refused_{status}" if status in _WORDED else "")
+    told: dict[str, Any] = {"fault": said, "fault_key": worded, "wait": _wait(fault), "shortest": SHORTEST_PASSWORD}
     page = shell.render(
         request, sources, who, name, status=status, form_token=token, single_sign_on=sources.oidc, **told, **values
     )
@@ -150,5 +151,5 @@ def _require_form(request: Request, given: str) -> None:
     """The form is one of ours, shown to this browser."""
     shown = request.cookies.get(_form_cookie(request), "")
     if not shown or not secrets.compare_digest(shown.encode(), given.encode()):
-        raise _EXPIRED
+        raise HTTPException(403, _EXPIRED)
     require_same_origin(request)
