@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import ssl
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 from urllib.request import OpenerDirector, Request
 
-from controller.settings import Settings
+from controller.installation import Layout
+from controller.settings import Settings, load
+from controller.stack.api_token import token_of
 from controller.stack.pinned import opener
 from controller.stack.trouble import Trouble
 
@@ -40,6 +43,30 @@ class Seen:
         """Whether nginx sends requests to at least its floor of replicas, for every pool."""
         routed = Counter(row["pool"] for row in self.replicas if row["routed"])
         return bool(self.pools) and all(routed[pool["pool"]] >= pool["floor"] for pool in self.pools)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The API of the controller that runs with a state directory, as whoever has the token may use it."""
+
+    settings: Settings
+    token: str = field(repr=False)
+
+    @staticmethod
+    def of(state_dir: Path) -> Client:
+        """Raises `Trouble` where nothing runs with it, or this user may not read its token."""
+        layout = Layout(state_dir)
+        if not layout.config.exists():
+            raise Trouble(f"nothing runs with the state directory {layout.root}; `stoker up` starts it")
+        return Client(load(layout.config), token_of(layout))
+
+    def ask(self, path: str, wanted: Row | None = None, *, method: str | None = None) -> Any:
+        """As `ask` below."""
+        return ask(self.settings, path, wanted, self.token, method=method)
+
+    def text(self, path: str) -> str:
+        """As `text` below."""
+        return text(self.settings, path, self.token)
 
 
 def dashboard(settings: Settings) -> str:

@@ -10,11 +10,7 @@ from urllib.parse import urlencode
 from rich.console import Console
 from rich.text import Text
 
-from controller.installation import Layout
-from controller.settings import load
-from controller.stack import api_client
-from controller.stack.api_client import Row
-from controller.stack.api_token import token_of
+from controller.stack.api_client import Client, Row
 from controller.stack.events_command import EventsOptions
 from controller.stack.trouble import Trouble
 from controller.stack.when import parse_when
@@ -25,12 +21,7 @@ _WORDS = {"what": ("decision", "event"), "severity": ("warning", "critical")}
 
 def look(options: EventsOptions) -> str:
     """The API's own answer, JSON or CSV. Blocks for a minute at most. Raises `Trouble`."""
-    layout = Layout(options.state_dir)
-    if not layout.config.exists():
-        raise Trouble(f"nothing runs with the state directory {layout.root}; `stoker up` starts it")
-    return api_client.text(
-        load(layout.config), f"/api/v1/activity?{urlencode(asked(options), doseq=True)}", token_of(layout)
-    )
+    return Client.of(options.state_dir).text(f"/api/v1/activity?{urlencode(asked(options), doseq=True)}")
 
 
 def asked(options: EventsOptions) -> dict[str, str | list[str]]:

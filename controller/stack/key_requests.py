@@ -9,11 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from controller.installation import Layout
-from controller.settings import Settings, load
-from controller.stack import api_client
-from controller.stack.api_client import Row
-from controller.stack.api_token import token_of
+from controller.stack.api_client import Client, Row
 from controller.stack.trouble import Trouble
 
 LISTED = 1000
@@ -82,32 +78,28 @@ class KeysClient:
     """The routes of the keys. Every method blocks for a few seconds at most, and raises `Trouble`."""
 
     def __init__(self, state_dir: Path) -> None:
-        layout = Layout(state_dir)
-        if not layout.config.exists():
-            raise Trouble(f"nothing runs with the state directory {layout.root}; `stoker up` starts it")
-        self._settings: Settings = load(layout.config)
-        self._token = token_of(layout)
+        self._api = Client.of(state_dir)
 
     def create(self, wanted: dict[str, Any]) -> NewKey:
         """Make one."""
-        return NewKey(self._ask(_KEYS, wanted), self._gateway())
+        return NewKey(self._api.ask(_KEYS, wanted), self._gateway())
 
     def newest(self) -> list[Row]:
         """The newest `LISTED`, newest first."""
-        found: list[Row] = self._ask(f"{_KEYS}?limit={LISTED}")
+        found: list[Row] = self._api.ask(f"{_KEYS}?limit={LISTED}")
         return found
 
     def revoke(self, name: str) -> Revoked:
         """By id or name."""
-        return Revoked(self._ask(f"{_KEYS}/{self._one(name)}/revoke", {}))
+        return Revoked(self._api.ask(f"{_KEYS}/{self._one(name)}/revoke", {}))
 
     def rotate(self, name: str, grace_s: float) -> NewKey:
         """By id or name."""
-        return NewKey(self._ask(f"{_KEYS}/{self._one(name)}/rotate", {"grace_s": grace_s}), self._gateway())
+        return NewKey(self._api.ask(f"{_KEYS}/{self._one(name)}/rotate", {"grace_s": grace_s}), self._gateway())
 
     def _one(self, name: str) -> str:
         """The id of the one key that is meant: of several with a name the one that can be used."""
-        rows: list[Row] = self._ask(f"{_KEYS}?{urlencode({'key': name})}")
+        rows: list[Row] = self._api.ask(f"{_KEYS}?{urlencode({'key': name})}")
         if not rows:
             raise Trouble(f"there is no key {name}; `stoker keys list` shows what there is")
         usable = [row for row in rows if row["state"] in ("usable", "blocked")]
@@ -120,11 +112,8 @@ class KeysClient:
             raise Trouble(f"{name} is the name of several keys; write {names}")
         return quote(found[0]["id"], safe="")
 
-    def _ask(self, path: str, wanted: Row | None = None) -> Any:
-        return api_client.ask(self._settings, path, wanted, self._token)
-
     def _gateway(self) -> str:
-        gateway = self._settings.gateway
+        gateway = self._api.settings.gateway
         host = "127.0.0.1" if gateway.host in ("0.0.0.0", "::") else gateway.host  # noqa: S104 - no one listens
         scheme = "http" if gateway.tls is None else "https"
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self._settings.ports.gateway}/v1"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self._api.settings.ports.gateway}/v1"

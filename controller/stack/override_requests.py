@@ -6,13 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from controller.installation import Layout
-from controller.settings import load
-from controller.stack import api_client
-from controller.stack.api_client import Row
-from controller.stack.api_token import token_of
+from controller.stack.api_client import Client, Row
 from controller.stack.pool_choice import choose_pool
-from controller.stack.trouble import Trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +30,8 @@ class PoolClient:
     """The routes of one pool. Every method blocks for a few seconds at most, and raises `Trouble`."""
 
     def __init__(self, state_dir: Path, pool: str) -> None:
-        layout = Layout(state_dir)
-        if not layout.config.exists():
-            raise Trouble(f"nothing runs with the state directory {layout.root}; `stoker up` starts it")
-        self._settings, self._token = load(layout.config), token_of(layout)
-        self._name = choose_pool(self._settings, pool).name
+        self._api = Client.of(state_dir)
+        self._name = choose_pool(self._api.settings, pool).name
 
     def pause(self, why: str, for_s: float | None) -> Overridden:
         """Keep its count."""
@@ -65,5 +57,5 @@ class PoolClient:
 
     def _ask(self, what: str, wanted: Row | None, method: str = "POST") -> Row:
         path = f"/api/v1/pools/{quote(self._name, safe='')}/{what}"
-        found: Row = api_client.ask(self._settings, path, wanted, self._token, method=method)
+        found: Row = self._api.ask(path, wanted, method=method)
         return found

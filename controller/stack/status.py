@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from controller.installation import Layout
-from controller.settings import load
 from controller.stack import api_client
-from controller.stack.api_client import Row, Seen
-from controller.stack.api_token import token_of
+from controller.stack.api_client import Client, Row, Seen
 from controller.stack.supervisor import ProgramState, Supervisor
 from controller.stack.trouble import Trouble
 
@@ -71,12 +69,10 @@ def look(state_dir: Path) -> Report:
     programs = Supervisor(layout).states()
     if not programs:
         raise Trouble(f"nothing runs with the state directory {layout.root}; `stoker up` starts it")
-    settings = load(layout.config) if layout.config.exists() else None
-    seen = api_client.look(settings, token_of(layout)) if settings else None
-    if settings is None or seen is None:
+    client = Client.of(state_dir) if layout.config.exists() else None
+    seen = api_client.look(client.settings, client.token) if client else None
+    if client is None or seen is None:
         told = ", ".join(f"{one.name} {one.state.lower()}" for one in programs)
         raise Trouble(f"the controller does not answer yet ({told}); see {layout.logs}")
-    gateway, gateways, gpus = (
-        api_client.ask(settings, f"/api/v1/{name}", token=token_of(layout)) for name in ("gateway", "gateways", "gpus")
-    )
+    gateway, gateways, gpus = (client.ask(f"/api/v1/{name}") for name in ("gateway", "gateways", "gpus"))
     return Report(programs, seen, gateway, tuple(gateways), tuple(gpus))

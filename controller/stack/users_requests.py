@@ -26,9 +26,7 @@ from controller.core.people import (
 )
 from controller.installation import Layout
 from controller.settings import Settings, load
-from controller.stack import api_client
-from controller.stack.api_client import Row
-from controller.stack.api_token import token_of
+from controller.stack.api_client import Client, Row
 from controller.stack.supervisor import Supervisor
 from controller.stack.trouble import Trouble
 from controller.stack.users_first import link
@@ -51,10 +49,7 @@ class PeopleClient:
     controller's own sentence where it refuses."""
 
     def __init__(self, state_dir: Path) -> None:
-        layout = Layout(state_dir)
-        if not layout.config.exists():
-            raise Trouble(f"nothing runs with the state directory {layout.root}; `stoker up` starts it")
-        self._settings, self._token = load(layout.config), token_of(layout)
+        self._api = Client.of(state_dir)
 
     def users(self) -> list[Row]:
         """All, by name."""
@@ -63,7 +58,7 @@ class PeopleClient:
     def invite(self, name: str, role: str | None, why: str) -> Invited:
         """Somebody new, or for a new password."""
         made = self._ask("/invitations", {"name": name, "role": role, "why": why})
-        return Invited({**made, "link": link(self._settings, made["code"])})
+        return Invited({**made, "link": link(self._api.settings, made["code"])})
 
     def give_role(self, name: str, role: str, why: str) -> Row:
         """Another role."""
@@ -97,7 +92,7 @@ class PeopleClient:
         return list(self._ask(f"/audit?{urlencode(asked)}"))
 
     def _ask(self, path: str, wanted: Row | None = None, method: str | None = None) -> Any:
-        return api_client.ask(self._settings, f"/api/v1{path}", wanted, self._token, method=method)
+        return self._api.ask(f"/api/v1{path}", wanted, method=method)
 
 
 def invite(state_dir: Path, config: Path, name: str, role: str | None, why: str) -> Invited:
