@@ -283,8 +283,12 @@ def _named(subject: str, kind: str) -> str:
 
 
 def severity_of(event: Event) -> Severity:
-    """How bad it is. A replica that drained and then exited did what it was told."""
+    """How bad it is."""
     if event.event in CRITICAL:
         return "critical"
-    was_to_stop = event.event == "replica_stopped" and event.message.startswith("Was draining,")
-    return "warning" if event.event in WARNING and not was_to_stop else "info"
+    return "warning" if event.event in WARNING and not was_to_stop(event) else "info"
+
+
+def was_to_stop(event: Event) -> bool:
+    """A replica that drained and then exited did what it was told."""
+    return event.event == "replica_stopped" and event.message.startswith("Was draining,")

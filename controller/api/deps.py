@@ -177,6 +177,15 @@ def base_of(request: Request, sources: Sources) -> str:
     return sources.public_url or str(request.base_url).rstrip("/")
 
 
+def policy_of(sources: Sources, pool: str) -> PoolPolicy:
+    """The configured one. Answers 404 where there is none of that name."""
+    found = next((policy for policy in sources.policies if policy.pool == pool), None)
+    if found is None:
+        names = ", ".join(sorted(policy.pool for policy in sources.policies))
+        raise HTTPException(404, f"there is no pool {pool!r}; there is {names or 'none'}")
+    return found
+
+
 Bearer = Annotated[str | None, Header(alias="authorization")]
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from controller.api.deps import Sources
 from controller.api.happened import happened
 from controller.core.drilled import Drilled, ended_event, lost, over
+from controller.core.errors import LostLease, TransientError
 
 _UNHEARD = timedelta(seconds=180)  # longer than a drill tries to tell of its end
 
@@ -33,8 +34,16 @@ def gone(name: str, told: str, sources: Sources) -> None:
 
 
 def looked_after(drill: Drilled, sources: Sources) -> Drilled:
-    """The same; one whose process is gone without a word has ended."""
+    """The same; one whose process is gone without a word has ended, as soon as that can be written."""
     now = sources.now()
     if not drill.running or now - drill.heard_at < _UNHEARD or sources.drill_desk.running() == drill.id:
         return drill
-    return end(drill, lost(drill, now), sources)
+    try:
+        return end(drill, lost(drill, now), sources)
+    except (TransientError, LostLease):  # to read stays possible
+        return drill
+
+
+def ran(sources: Sources, limit: int) -> list[Drilled]:
+    """The newest so many, each looked after. Raises `TransientError` where the store cannot be read."""
+    return [looked_after(drill, sources) for drill in sources.drills.drills(limit=limit)]

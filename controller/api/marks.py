@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from controller.api.activity import CRITICAL, severity_of
+from controller.api.activity import CRITICAL, severity_of, subject_of, was_to_stop
 from controller.api.history import Told
 from controller.api.timeline_schemas import MarkKind, MarkOut, Severity
 from controller.core.decision import ScalePool
@@ -35,7 +35,7 @@ def marks_of(
     """By time, and how many of each kind are too many. What is given first of a kind stays."""
     made = [
         *(_of_decision(item) for item in decisions),
-        *(_of_event(item) for item in events if not _was_to_stop(item)),
+        *(_of_event(item) for item in events if not was_to_stop(item.event)),
         *_of_alerts(alerts),
     ]
     kept: list[MarkOut] = []
@@ -51,16 +51,16 @@ def _of_decision(item: Recorded) -> MarkOut:
     decision = item.decision
     why = "; ".join(reason.text for reason in decision.reasons)
     if isinstance(decision, ScalePool):
-        subject, text = f"pool/{decision.pool}", f"From {decision.current} to {decision.desired}: {why}."
+        text = f"From {decision.current} to {decision.desired}: {why}."
     else:
-        subject, text = f"replica/{decision.replica}", f"{why[:1].upper()}{why[1:]}."
+        text = f"{why[:1].upper()}{why[1:]}."
     return MarkOut(
         id=f"decision/{item.id}",
         kind="decision",
         what=decision.kind,
         at=item.at.timestamp(),
         severity="info" if item.outcome in (None, "done") else "warning",
-        subject=subject,
+        subject=subject_of(decision),
         text=text,
         href=f"/decisions/{item.id}",
     )
@@ -79,11 +79,6 @@ def _of_event(item: RecordedEvent) -> MarkOut:
         text=event.message,
         href=f"/activity?event={item.id}",
     )
-
-
-def _was_to_stop(item: RecordedEvent) -> bool:
-    """One that drained and then exited did what it was told."""
-    return item.event.event == "replica_stopped" and item.event.message.startswith("Was draining,")
 
 
 def _of_alerts(told: Told) -> Iterator[MarkOut]:

@@ -25,7 +25,7 @@ from controller.api.traffic_schemas import (
 )
 from controller.core.access import ApiKey, KeyId
 from controller.core.errors import LostLease, TransientError
-from controller.core.quota import TokenLimits
+from controller.core.quota import QuotaMemory, TokenLimits
 from controller.core.timeline import MINUTE, Axis, axis
 
 MOST_KEYS = 20
@@ -214,11 +214,11 @@ def quotas_of(sources: Sources) -> list[QuotaOut]:
     usage, blocks = access.quota.usage, access.quota.blocks
     most = sorted(usage, key=lambda key: (key not in blocks, -usage[key].today(now)))[:MOST_KEYS]
     names = _names(sources, most)
-    return [_quota(sources, key, names.get(key), now) for key in most]
+    return [_quota(sources, access.quota, names.get(key), key, now) for key in most]
 
 
-def _quota(sources: Sources, key: KeyId, known: ApiKey | None, now: datetime) -> QuotaOut:
-    quota, plan = sources.access().quota, known.plan if known else None
+def _quota(sources: Sources, quota: QuotaMemory, known: ApiKey | None, key: KeyId, now: datetime) -> QuotaOut:
+    plan = known.plan if known else None
     limits = sources.offer.plans.get(plan or "", TokenLimits())
     used, block = quota.usage[key], quota.blocks.get(key)
     return QuotaOut(

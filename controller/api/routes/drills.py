@@ -14,8 +14,8 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Path, Query
 
 from controller.api.access import ADMIN, OPERATOR, VIEWER, CallerDep, note, note_healing
-from controller.api.deps import Sources, SourcesDep
-from controller.api.drill_ends import end, looked_after
+from controller.api.deps import Sources, SourcesDep, policy_of
+from controller.api.drill_ends import end, looked_after, ran
 from controller.api.drill_schemas import (
     CatalogueOut,
     DrillIn,
@@ -40,7 +40,7 @@ Why = Annotated[str, Query(max_length=500, description="For the ledger.")]
 @router.get("", dependencies=[VIEWER])
 def drills(sources: SourcesDep, limit: Annotated[int, Query(ge=1, le=_MOST)] = 50) -> list[DrillOut]:
     """Those that run and those that ran, whoever began them; the newest first."""
-    return [drill_of(looked_after(drill, sources)) for drill in sources.drills.drills(limit=limit)]
+    return [drill_of(drill) for drill in ran(sources, limit)]
 
 
 @router.get("/catalogue", dependencies=[VIEWER])
@@ -137,12 +137,12 @@ def report(drill: DrillId, told: DrillReportIn, sources: SourcesDep, who: Caller
 
 
 def _pool(name: str | None, sources: Sources) -> str:
+    if name is not None:
+        return policy_of(sources, name).pool
     names = sorted(policy.pool for policy in sources.policies)
-    if name is None and len(names) != 1:
+    if len(names) != 1:
         raise HTTPException(422, f"there are several pools; name one: {', '.join(names)}")
-    if name is not None and name not in names:
-        raise HTTPException(404, f"there is no pool {name!r}; there is {', '.join(names) or 'none'}")
-    return name or names[0]
+    return names[0]
 
 
 def _missing(drill: str) -> tuple[Drilled, str]:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, HTTPException, Query
 from pydantic import AwareDatetime
 
 from controller.api.access import VIEWER
-from controller.api.deps import SourcesDep
+from controller.api.deps import SourcesDep, policy_of
 from controller.api.timeline_schemas import FleetHistoryOut, TimelineOut
 from controller.api.timelines import fleet_history, timeline_of
 from controller.api.traffic import traffic_of
@@ -36,9 +36,7 @@ def timeline(pool: str, sources: SourcesDep, start: From = None, to: To = None, 
     At most 100 marks of a kind are told of, the newest. `as_of` is none where nothing is known: the columns are empty
     then, and the marks are there all the same. 404 for a pool that is not configured, 422 for an impossible range.
     """
-    policy = next((policy for policy in sources.policies if policy.pool == pool), None)
-    if policy is None:
-        raise HTTPException(404, f"there is no pool {pool!r}; there is {', '.join(p.pool for p in sources.policies)}")
+    policy = policy_of(sources, pool)
     end = to or sources.now()
     span = _possible(end - (start or end - SHORTEST))
     first, last = (end - span).timestamp(), end.timestamp()

@@ -12,7 +12,7 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Query
 
 from controller.api.access import OPERATOR, CallerDep, note
-from controller.api.deps import Sources, SourcesDep
+from controller.api.deps import Sources, SourcesDep, policy_of
 from controller.api.happened import happened
 from controller.api.override_schemas import BoundsIn, PauseIn, PoolOverrideOut, ResumeIn, bounds_of, pause_of
 from controller.core.event import Event
@@ -26,7 +26,7 @@ Why = Annotated[str, Query(max_length=500, description="For the ledger.")]
 @router.post("/pause")
 def pause(pool: str, wanted: PauseIn, sources: SourcesDep, who: CallerDep) -> PoolOverrideOut:
     """The count stays from the next tick on, failed replicas are still replaced. Once more gives it another end."""
-    policy = _policy(pool, sources)
+    policy = policy_of(sources, pool)
     if policy.mode is Mode.PAUSED:
         raise HTTPException(409, f"{pool} is paused by the configuration; set its mode there, and `stoker apply`")
     now = sources.now()
@@ -42,7 +42,7 @@ def pause(pool: str, wanted: PauseIn, sources: SourcesDep, who: CallerDep) -> Po
 @router.post("/resume")
 def resume(pool: str, sources: SourcesDep, who: CallerDep, wanted: ResumeIn | None = None) -> PoolOverrideOut:
     """The pause ends; what is still in the windows of the signals counts at once."""
-    policy, why = _policy(pool, sources), wanted.why if wanted else ""
+    policy, why = policy_of(sources, pool), wanted.why if wanted else ""
     if _known(policy, sources).pause is None:
         by_file = policy.mode is Mode.PAUSED
         right = "it is the configuration that pauses it: set its mode there, and `stoker apply`" if by_file else ""
@@ -59,7 +59,7 @@ def set_bounds(pool: str, wanted: BoundsIn, sources: SourcesDep, who: CallerDep)
 
     They hold over a changed configuration, too. Floors by the calendar still raise the floor, up to this ceiling.
     """
-    policy = _policy(pool, sources)
+    policy = policy_of(sources, pool)
     try:
         bounded(policy.scaling, wanted.floor, wanted.ceiling)
     except ImpossiblePolicy as error:
@@ -76,7 +76,7 @@ def set_bounds(pool: str, wanted: BoundsIn, sources: SourcesDep, who: CallerDep)
 @router.delete("/bounds")
 def clear_bounds(pool: str, sources: SourcesDep, who: CallerDep, why: Why = "") -> PoolOverrideOut:
     """Those of the configuration hold again."""
-    policy = _policy(pool, sources)
+    policy = policy_of(sources, pool)
     if _known(policy, sources).bounds is None:
         raise HTTPException(409, f"nobody has set bounds of {pool}; those of the configuration hold")
     note(sources, who, "bounds clear", f"pool/{pool}", why)
@@ -84,15 +84,6 @@ def clear_bounds(pool: str, sources: SourcesDep, who: CallerDep, why: Why = "") 
     words = f"{policy.scaling.floor} to {policy.scaling.ceiling} of the configuration hold again{_because(why)}"
     _done(sources, policy, "bounds_cleared", f"By {who.name}: {words}.")
     return _told(policy, after)
-
-
-def _policy(pool: str, sources: Sources) -> PoolPolicy:
-    """The configured one."""
-    found = next((policy for policy in sources.policies if policy.pool == pool), None)
-    if found is None:
-        names = ", ".join(sorted(policy.pool for policy in sources.policies))
-        raise HTTPException(404, f"there is no pool {pool!r}; there is {names or 'none'}")
-    return found
 
 
 def _known(policy: PoolPolicy, sources: Sources) -> Override:

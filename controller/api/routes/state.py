@@ -9,7 +9,7 @@ from pydantic import AwareDatetime
 
 from controller.api import views
 from controller.api.access import VIEWER
-from controller.api.deps import SourcesDep
+from controller.api.deps import SourcesDep, policy_of
 from controller.api.evaluations import evaluation_of, recorded
 from controller.api.gpus import GpuOut, gauges_of, gpus_of
 from controller.api.placement import PlacementOut, placement_of
@@ -63,9 +63,7 @@ def placement(pool: str, sources: SourcesDep) -> PlacementOut:
 
     404 for a pool that is not configured, 409 before the first tick.
     """
-    policy = next((policy for policy in sources.policies if policy.pool == pool), None)
-    if policy is None:
-        raise HTTPException(404, f"there is no pool {pool!r}; there is {', '.join(p.pool for p in sources.policies)}")
+    policy = policy_of(sources, pool)
     seen = sources.latest()
     if seen is None:
         raise HTTPException(409, "the controller has not looked yet, or stands by; ask again in a moment")
@@ -108,9 +106,8 @@ def evaluations(
     404 for a pool that is neither configured nor in the ledger.
     """
     found = sources.store.evaluations(pool=PoolName(pool), limit=limit, until=at, changed=changed)
-    configured = [str(policy.pool) for policy in sources.policies]
-    if not found and pool not in configured:
-        raise HTTPException(404, f"there is no pool {pool!r}; there is {', '.join(configured)}")
+    if not found:
+        policy_of(sources, pool)
     told = [recorded(item, with_evidence=evidence) for item in found]
     seen = sources.latest()
     newest = seen.plan.evaluations.get(PoolName(pool)) if seen is not None and at is None and not changed else None

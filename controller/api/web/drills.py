@@ -12,8 +12,8 @@ from starlette.requests import Request
 
 from controller.api.access import VIEWER, CallerDep
 from controller.api.activity import Line, Reading, Wanted, of_event
-from controller.api.deps import LEADS, Sources, SourcesDep
-from controller.api.drill_ends import looked_after
+from controller.api.deps import LEADS, Sources, SourcesDep, policy_of
+from controller.api.drill_ends import looked_after, ran
 from controller.api.drills import DrillRefused, Possible
 from controller.api.web import live
 from controller.api.web.drills_rows import Report, report_of, span_of
@@ -49,8 +49,7 @@ def catalogue(
     request: Request, sources: SourcesDep, caller: CallerDep, pool: str = "", load: Load = _USUAL
 ) -> HTMLResponse:
     """Every fault, and why it cannot be done where it cannot. Blocks for some seconds where a node is silent."""
-    if pool not in {str(policy.pool) for policy in sources.policies}:
-        raise HTTPException(404, f"there is no pool {pool}")
+    policy_of(sources, pool)
     faults: list[Possible] = []
     refused = ""
     if sources.lead() == LEADS:
@@ -78,11 +77,11 @@ def one(drill: DrillId, request: Request, sources: SourcesDep, caller: CallerDep
 
 
 def _running(sources: Sources) -> Drilled | None:
-    return next((known for known in sources.drills.drills(limit=_LISTED) if known.running), None)
+    return next((known for known in ran(sources, _LISTED) if known.running), None)
 
 
 def _render(sources: Sources, params: live.Params, texts: Texts) -> live.Fragments:
-    known = sources.drills.drills(limit=_LISTED)
+    known = ran(sources, _LISTED)
     running = [drill for drill in known if drill.running]
     return {
         "drills-running": fragment("drills_running.html", texts, running=running),
@@ -92,7 +91,10 @@ def _render(sources: Sources, params: live.Params, texts: Texts) -> live.Fragmen
 
 def _render_one(sources: Sources, params: live.Params, texts: Texts) -> live.Fragments:
     found = sources.drills.drill(params.get("id", ""))
-    return {} if found is None else {"drill": _fragment(sources, *found, texts)}
+    if found is None:
+        return {}
+    drill, result = found
+    return {"drill": _fragment(sources, looked_after(drill, sources), result, texts)}
 
 
 def _fragment(sources: Sources, drill: Drilled, result: str, texts: Texts) -> str:

@@ -7,7 +7,7 @@ from fastapi.responses import HTMLResponse
 from starlette.requests import Request
 
 from controller.api.access import VIEWER, CallerDep
-from controller.api.deps import LEADS, Sources, SourcesDep
+from controller.api.deps import LEADS, Sources, SourcesDep, policy_of
 from controller.api.gpus import NO_GAUGES, Gauges, gauges_of
 from controller.api.placement import placement_of
 from controller.api.web import live
@@ -37,9 +37,7 @@ def node(node: str, request: Request, sources: SourcesDep, caller: CallerDep) ->
 @router.get("/pools/{pool}/placement", dependencies=[VIEWER])
 def placement(pool: str, request: Request, sources: SourcesDep, caller: CallerDep) -> HTMLResponse:
     """Each place, and whether a replica of the pool could start there. 404 for a pool that is not configured."""
-    policy = next((policy for policy in sources.policies if policy.pool == pool), None)
-    if policy is None:
-        raise HTTPException(404, f"there is no pool {pool}; there is {', '.join(p.pool for p in sources.policies)}")
+    policy = policy_of(sources, pool)
     seen = sources.latest()
     if seen is None and sources.lead() == LEADS:
         raise HTTPException(503, "the controller has not looked yet; try again in a moment")
