@@ -163,3 +163,73 @@ def test_pages_work_without_what_npm_brings(served: Served, page: Page) -> None:
     expect(page.locator(f'[id="pool-{pool}:head"]')).not_to_contain_text("All well")
     served.fleet.step(60)
     served.fleet.step(2)
+
+
+def test_back_closes_one_drawer_after_the_other(served: Served, page: Page) -> None:
+    pool = served.fleet.policies[0].pool
+    drawer, links = page.locator("#drawer"), page.locator("#main a[data-drawer]:visible")
+    links.first.click()
+    expect(drawer).to_be_visible()
+    first = page.url
+    expect(drawer.locator("h1")).to_be_visible()
+    page.evaluate(  # a decision need not lead to others
+        "href => { const link = Object.assign(document.createElement('a'), {href, textContent: 'on'});"
+        " link.dataset.drawer = ''; document.getElementById('drawer-body').append(link); }",
+        f"/pools/{pool}/placement",
+    )
+    drawer.locator("a[data-drawer]").last.click()
+    expect(page).to_have_url(f"{served.url}/pools/{pool}/placement")
+    page.go_back()
+    expect(page).to_have_url(first)
+    expect(drawer).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(drawer).to_be_hidden()
+    expect(page).to_have_url(f"{served.url}/")
+
+
+def test_a_drawer_that_is_loaded_anew_is_a_page_and_back_leads_to_the_one_before(served: Served, page: Page) -> None:
+    page.locator("#main a[data-drawer]:visible").first.click()
+    expect(page.locator("#drawer")).to_be_visible()
+    page.reload()
+    expect(page.locator("#drawer")).to_be_hidden()
+    expect(page.locator("#pools")).to_have_count(0)
+    page.go_back()
+    expect(page).to_have_url(f"{served.url}/")
+    expect(page.locator("#pools")).to_be_visible()
+
+
+def test_after_a_lost_connection_nothing_stands_there_that_is_gone(served: Served, page: Page) -> None:
+    page.goto(f"{served.url}/pools/{served.fleet.policies[1].pool}")
+    page.evaluate(
+        "() => { const row = document.querySelector('#replicas tr').cloneNode(true);"
+        " row.id = 'replica-gone'; document.getElementById('replicas').append(row); }"
+    )
+    page.locator("[data-filter=replicas]").fill("-")
+    page.locator("h1").click()  # it has not got the focus
+    served.stop()
+    expect(page.locator("#link")).to_be_visible(timeout=15_000)
+    served.start()
+    expect(page.locator("#replica-gone")).to_have_count(0, timeout=15_000)
+    expect(page.locator("[data-filter=replicas]")).to_have_value("-")
+
+
+def test_the_dialog_of_bounds_begins_with_those_in_force(served: Served, page: Page) -> None:
+    policy = served.fleet.policies[3]
+    page.goto(f"{served.url}/pools/{policy.pool}")
+    expect(page.locator("[data-open=bounds]")).to_be_visible()
+    floor = page.locator("#bounds-floor")
+    for ceiling in (policy.scaling.ceiling + 1, policy.scaling.ceiling + 2):
+        page.locator("[data-open=bounds]").click()
+        floor.fill("999")
+        page.keyboard.press("Escape")
+        page.locator("[data-open=bounds]").click()
+        expect(floor).to_have_value(str(policy.scaling.floor))
+        page.locator("#bounds-ceiling").fill(str(ceiling))
+        page.locator("#bounds-why").fill("a test")
+        page.locator("#bounds button.main").click()
+        expect(page.locator("#bounds")).to_be_hidden()
+        served.fleet.step(2)
+        expect(page.locator("#pool-facts")).to_contain_text(str(ceiling))
+        page.locator("[data-open=bounds]").click()
+        expect(page.locator("#bounds-ceiling")).to_have_value(str(ceiling))
+        page.keyboard.press("Escape")

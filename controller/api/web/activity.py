@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import HTMLResponse
@@ -14,9 +14,10 @@ from starlette.requests import Request
 from controller.api.access import VIEWER, Caller, CallerDep
 from controller.api.activity import DECISIONS, Cursor, Line, Wanted, of_event, walk
 from controller.api.deps import LEADS, Sources, SourcesDep
-from controller.api.web import live
+from controller.api.web import formats, live
 from controller.api.web.activity_news import newest_of
-from controller.api.web.activity_rows import RANGES, SEVERITIES, WHATS, Filters, Row, chips_of, leads_to, rows_of
+from controller.api.web.activity_rows import SEVERITIES, WHATS, Filters, Row, chips_of, leads_to, rows_of
+from controller.api.web.ranges import RANGES
 from controller.api.web.shell import View, render, texts_of
 from controller.api.web.texts import Texts
 from controller.core.errors import TransientError
@@ -64,7 +65,7 @@ def _one(request: Request, sources: Sources, caller: Caller, number: int) -> HTM
         request, sources, caller, "activity_event.html",
         line=line, chips=chips_of(line), leads=leads_to(line), same=_shown(tick),
         near=_shown([other for other in around if other not in tick]),
-        since=_iso(line.at - _NEAR), until=_iso(line.at + _NEAR),
+        since=formats.iso(line.at - _NEAR), until=formats.iso(line.at + _NEAR),
     )  # fmt: skip
 
 
@@ -94,10 +95,6 @@ def _pools(sources: Sources, asked: str) -> list[str]:
 def _kinds(texts: Texts) -> list[str]:
     """Those that there are words for."""
     return [*DECISIONS, *sorted(key.removeprefix(_WORDS) for key in texts.words if key.startswith(_WORDS))]
-
-
-def _iso(at: datetime) -> str:
-    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _render(sources: Sources, params: live.Params, texts: Texts) -> live.Fragments:

@@ -5,21 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from controller.api.activity import DECISION, EVENT, Cursor, Line, Wanted, after
+from controller.api.web.formats import iso
+from controller.api.web.ranges import RANGES
 from controller.core.drilled import DRILL_ID
 
-RANGES = {
-    "15m": timedelta(minutes=15),
-    "1h": timedelta(hours=1),
-    "6h": timedelta(hours=6),
-    "24h": timedelta(hours=24),
-    "7d": timedelta(days=7),
-    "30d": timedelta(days=30),
-}
 WHATS, SEVERITIES = (DECISION, EVENT), ("warning", "critical")
 _MOST, _LOOKS = 100, 2000  # rows of a page; lines that are looked at for it
 _LONGEST = 200
@@ -88,11 +82,6 @@ def moment(text: str) -> datetime | None:
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-
-
-def iso(at: datetime) -> str:
-    """With a Z."""
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from controller.api.activity import Line, of_decision
 from controller.api.deps import Sources, SourcesDep
 from controller.api.history_promql import filled
 from controller.api.web import live
-from controller.api.web.activity_rows import iso
 from controller.api.web.alerts_rows import AlertRow, coded, ended_by, fits, groups_of, rows_of, subject_of
+from controller.api.web.formats import iso
 from controller.api.web.runbooks import names
 from controller.api.web.shell import View, render
 from controller.api.web.state import since_when

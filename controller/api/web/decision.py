@@ -12,6 +12,7 @@ from starlette.requests import Request
 
 from controller.api.access import VIEWER, CallerDep
 from controller.api.deps import Sources, SourcesDep
+from controller.api.web import formats
 from controller.api.web.explanation import commands, explained
 from controller.api.web.shell import render
 from controller.core.decision import Decision, ScalePool
@@ -72,7 +73,7 @@ def page(
         commands=commands(pool, evaluation) if evaluation else None,
         followed=followed(sources.store, item),
         configured=pool in _configured(sources),
-        since=_iso(item.at - timedelta(minutes=20)), until=_iso(item.at + timedelta(minutes=20)),
+        since=formats.iso(item.at - timedelta(minutes=20)), until=formats.iso(item.at + timedelta(minutes=20)),
     )  # fmt: skip
 
 
@@ -155,7 +156,3 @@ def _cause(store: StateStore, item: Recorded, kept: RecordedEvaluation | None) -
 
 def _configured(sources: Sources) -> list[PoolName]:
     return [policy.pool for policy in sources.policies]
-
-
-def _iso(at: datetime) -> str:
-    return at.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -59,7 +59,6 @@ class Explained:
     """One evaluation."""
 
     at: datetime
-    mode: str
     current: int
     desired: int
     ready: int
@@ -82,7 +81,6 @@ def explained(known: Evaluation) -> Explained:
         edge = Edge(flip.signal.value, value, needed, _of_each(flip.signal), flip.replicas)
     return Explained(
         at=known.at,
-        mode=known.mode.value,
         current=known.current,
         desired=known.desired,
         ready=len(view.ready),
@@ -108,7 +106,7 @@ def amount(signal: Signal, value: float | None) -> str:
 
 def commands(pool: str, known: Evaluation) -> tuple[str, str]:
     """What to type to evaluate it again: fetch it, and explain it with another number."""
-    at = known.at.isoformat().replace("+00:00", "Z")
+    at = formats.iso(known.at)
     fetch = f"stoker why {shlex.quote(pool)} --at {at} --json > why.json"
     return fetch, f"stoker explain --snapshot why.json --set {_other(known)}"
 

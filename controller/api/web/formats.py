@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from markupsafe import Markup
@@ -158,9 +158,9 @@ def _stretch(at: float, width: float) -> str:
     return f"M{at + 0.5:.1f} 1h{max(width - 1, 1):.1f}v8h{-max(width - 1, 1):.1f}z"
 
 
-def since(later: datetime, earlier: datetime) -> timedelta:
-    """Never below zero: a clock may have been set back."""
-    return max(later - earlier, timedelta(0))
+def iso(at: datetime) -> str:
+    """As it stands in an address: of UTC, with a Z."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def filters() -> Mapping[str, Callable[..., Any]]:
@@ -175,7 +175,6 @@ def filters() -> Mapping[str, Callable[..., Any]]:
         "time": moment,
         "day": day,
         "ago": ago,
-        "dict_of": dict,
         "line": line,
         "slots": slots,
     }

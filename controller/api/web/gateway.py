@@ -16,14 +16,13 @@ from controller.api.traffic import traffic_of
 from controller.api.views import decision_of
 from controller.api.web import live
 from controller.api.web.gateway_rows import (
-    RANGES,
-    USUAL,
     certificate_level,
     diff_lines,
     history_rows,
     standing_level,
     traffic_rows,
 )
+from controller.api.web.ranges import RANGES, USUAL
 from controller.api.web.shell import View, render
 from controller.api.web.templates import fragment
 from controller.api.web.texts import Texts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -12,15 +12,6 @@ from controller.api.traffic_schemas import QuotaOut, TrafficOut
 from controller.api.web.overview import ACT, CALM
 from controller.core.revision import Revision, Standing
 
-RANGES: Mapping[str, timedelta] = {
-    "15m": timedelta(minutes=15),
-    "1h": timedelta(hours=1),
-    "6h": timedelta(hours=6),
-    "24h": timedelta(hours=24),
-    "7d": timedelta(days=7),
-    "30d": timedelta(days=30),
-}
-USUAL = "1h"
 _SOON = timedelta(days=14)  # as the alert has it
 _OURS = ("no_replica", "full")  # causes that no client can mend
 _STATUS = {  # what a client gets
@@ -135,25 +126,22 @@ def standing_level(now: Standing) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RevisionRow:
-    """A line of the history. `before` is the number of the one before it, where that is kept."""
+    """A line of the history."""
 
     number: int
     at: datetime
     generation: str
     servers: int
     causes: tuple[str, ...]
-    settings: bool
     reverted_to: int | None
-    before: int | None
 
 
 def history_rows(revisions: Sequence[Revision]) -> list[RevisionRow]:
     """The newest first."""
-    older: Iterable[Revision | None] = [*revisions[1:], None]
-    return [_row(one, before) for one, before in zip(revisions, older, strict=False)]
+    return [_row(one) for one in revisions]
 
 
-def _row(one: Revision, before: Revision | None) -> RevisionRow:
+def _row(one: Revision) -> RevisionRow:
     now = one.configuration
     return RevisionRow(
         number=one.number,
@@ -161,9 +149,7 @@ def _row(one: Revision, before: Revision | None) -> RevisionRow:
         generation=now.generation,
         servers=len(now.plan.replicas()),
         causes=tuple(cause.text for cause in one.causes),
-        settings=any(cause.code == "SettingsChanged" for cause in one.causes),
         reverted_to=now.reverted_to,
-        before=before.number if before else None,
     )
 
 

@@ -41,9 +41,14 @@ def is_view(name: str) -> bool:
     return name in _views
 
 
-def parts_of(sources: Sources, name: str, params: Params, texts: Texts) -> Fragments:
-    """Of that view, and of the frame of all pages."""
-    frame = _views[SHELL](sources, {}, texts)
+def parts_of(
+    sources: Sources, name: str, params: Params, texts: Texts, frames: dict[str, Fragments] | None = None
+) -> Fragments:
+    """Of that view, and of the frame of all pages; `frames` has it by language, once it was rendered."""
+    frames = {} if frames is None else frames
+    if texts.language not in frames:
+        frames[texts.language] = _views[SHELL](sources, {}, texts)
+    frame = frames[texts.language]
     return frame if name == SHELL else {**frame, **_views[name](sources, params, texts)}
 
 
@@ -84,7 +89,12 @@ class Channel:
         self.news = asyncio.Event()
 
     def since(self, number: int, sent: Fragments) -> bytes:
-        """What is new to somebody who has these, of that number: the same for nearly all, so it is written once."""
+        """What is new to somebody who has these, of that number: the same for nearly all, so it is written once.
+
+        Of number -1 nobody knows what is on the page: it gets all, and has to look for what is there no more.
+        """
+        if number < 0:
+            return message("whole", self.parts)
         return self._message if number == self.number - 1 else message("parts", changes(sent, self.parts))
 
 
@@ -126,7 +136,7 @@ class Hub:
         channel.readers += 1
         try:
             if not channel.parts:
-                channel.put(await self._rendered(key))
+                channel.put(await self._rendered(key, {}))
             if self._task is None or self._task.done():
                 self._task = asyncio.get_running_loop().create_task(self._watch())
             yield channel
@@ -135,10 +145,10 @@ class Hub:
             if not channel.readers:
                 self._channels.pop(key, None)
 
-    async def _rendered(self, key: Key) -> Fragments:
+    async def _rendered(self, key: Key, frames: dict[str, Fragments]) -> Fragments:
         """In a thread of its own: the event loop answers others meanwhile."""
         texts = catalogs()[key.language]
-        return await asyncio.to_thread(parts_of, self.sources(), key.name, dict(key.params), texts)
+        return await asyncio.to_thread(parts_of, self.sources(), key.name, dict(key.params), texts, frames)
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
@@ -149,8 +159,9 @@ class Hub:
             if all(now is then for now, then in zip(sign, seen, strict=True)) and loop.time() < due:
                 continue
             seen, due = sign, loop.time() + BEAT_S
+            frames: dict[str, Fragments] = {}
             for key, channel in list(self._channels.items()):
-                (parts,) = await asyncio.gather(self._rendered(key), return_exceptions=True)
+                (parts,) = await asyncio.gather(self._rendered(key, frames), return_exceptions=True)
                 if isinstance(parts, BaseException):  # the next look tries again; the others are told of theirs
                     log.error("view %s was not rendered", key.name, exc_info=parts)
                 else:

@@ -11,7 +11,7 @@ from controller.api.gpus import Gauges, GpuOut, gpus_of
 from controller.api.placement import PlacementOut, has_no_place, placement_of
 from controller.api.schemas import NodeOut
 from controller.api.views import nodes_of
-from controller.api.web.overview import ACT, BUSY, CALM
+from controller.api.web.overview import ACT, BUSY, CALM, level_of
 from controller.core.capacity import short
 from controller.core.model import NodeName, OrderKind, ReplicaMemory, ReplicaState
 from controller.core.orders import GPU, REPLICA
@@ -20,11 +20,6 @@ from controller.core.reason import ReasonCode
 from controller.core.xids import Verdict
 
 PAUSED, UNKNOWN = "paused", "unknown"
-_LEVELS = {
-    ReplicaState.READY: CALM,
-    ReplicaState.DRAINING: CALM,
-    ReplicaState.QUARANTINED: PAUSED,
-}
 _CORDONS = {  # what it was cordoned for: how bad that is, and the word for it
     ReasonCode.GPU_LOST.value: (ACT, "gpu_lost"),
     ReasonCode.GPU_FAULT.value: (ACT, "gpu_fault"),
@@ -155,7 +150,7 @@ def _replicas(seen: Seen | None) -> dict[str, tuple[OnIt, ...]]:
     wanted = {order.subject: order.kind.value for order in seen.snapshot.orders} if seen else {}
     for known in seen.plan.memory.replicas.values() if seen else ():
         if known.state is not ReplicaState.STOPPED:
-            level, order = _LEVELS.get(known.state, BUSY), wanted.get(f"{REPLICA}{known.replica}", "")
+            level, order = level_of(known.state), wanted.get(f"{REPLICA}{known.replica}", "")
             found[known.gpu].append(OnIt(known, level, order))
     return {gpu: tuple(sorted(there, key=lambda one: (len(one.name), one.name))) for gpu, there in found.items()}
 

@@ -26,6 +26,12 @@ ACT, BUSY, CALM = "act", "busy", "calm"  # a person must act; the controller dea
 UNTOLD = "unknown"  # nobody can say
 _STUCK = (ReasonCode.AT_CEILING, ReasonCode.NO_GPU_FITS, ReasonCode.NO_NODE, ReasonCode.PAUSED)
 _NOTHING: tuple[KnownAlert, ...] = ()
+_LEVELS = {ReplicaState.READY: CALM, ReplicaState.DRAINING: CALM, ReplicaState.QUARANTINED: "paused"}
+
+
+def level_of(replica: ReplicaState) -> str:
+    """How bad that state of a replica is."""
+    return _LEVELS.get(replica, BUSY)
 
 
 @dataclass(frozen=True, slots=True)

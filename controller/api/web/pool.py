@@ -7,17 +7,18 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 from starlette.requests import Request
 
 from controller.api.access import VIEWER, CallerDep
-from controller.api.deps import Seen, Sources, SourcesDep
+from controller.api.deps import Seen, Sources, SourcesDep, policy_of
 from controller.api.views import pools_of, receipt_of
 from controller.api.web import formats, live
 from controller.api.web.explanation import explained
 from controller.api.web.overview import PoolFacts, facts_of, stand_of
 from controller.api.web.pool_rows import ReplicaRow, numbers_of, rows_of
+from controller.api.web.ranges import RANGES, USUAL
 from controller.api.web.shell import View, render
 from controller.api.web.templates import fragment
 from controller.api.web.texts import Texts, catalogs
@@ -29,8 +30,6 @@ from controller.core.sensitivity import with_flip
 from controller.ports import DecisionQuery
 
 router = APIRouter(include_in_schema=False)
-RANGES = ("15m", "1h", "6h", "24h", "7d", "30d")
-_DEFAULT = "1h"
 _RECEIPTS, _WORDS = 15, 5
 _KEPT_ROWS = 2048  # as HTML, for as long as they say the same
 
@@ -38,21 +37,13 @@ _KEPT_ROWS = 2048  # as HTML, for as long as they say the same
 @router.get("/pools/{pool}", dependencies=[VIEWER])
 def page(pool: str, request: Request, sources: SourcesDep, caller: CallerDep) -> HTMLResponse:
     """That pool. Which time it shows is in `range`, or in `from` and `to`, and its script's business."""
-    policy = _policy(sources, pool)
-    if policy is None:
-        names = ", ".join(sorted(str(known.pool) for known in sources.policies))
-        raise HTTPException(404, f"there is no pool {pool!r}; there is {names or 'none'}")
-    asked = request.query_params.get("range", _DEFAULT)
-    seen = sources.latest()
+    policy = policy_of(sources, pool)
+    asked = request.query_params.get("range", USUAL)
     return render(
-        request, sources, caller, "pool.html", view=View.of("pool", pool=pool), pool=pool, ranges=RANGES,
-        shown=asked if asked in RANGES else _DEFAULT, free="from" in request.query_params,
-        configured=policy.scaling, in_force=_in_force(seen, policy).scaling,
+        request, sources, caller, "pool.html", view=View.of("pool", pool=pool), pool=pool, ranges=list(RANGES),
+        shown=asked if asked in RANGES else USUAL, free="from" in request.query_params,
+        configured=policy.scaling,
     )  # fmt: skip
-
-
-def _policy(sources: Sources, pool: str) -> PoolPolicy | None:
-    return next((policy for policy in sources.policies if policy.pool == pool), None)
 
 
 def _in_force(seen: Seen | None, policy: PoolPolicy) -> PoolPolicy:
@@ -60,7 +51,7 @@ def _in_force(seen: Seen | None, policy: PoolPolicy) -> PoolPolicy:
 
 
 def _render(sources: Sources, params: live.Params, texts: Texts) -> live.Fragments:
-    policy = _policy(sources, params.get("pool", ""))
+    policy = next((known for known in sources.policies if known.pool == params.get("pool")), None)
     if policy is None:
         return {}
     seen, name = sources.latest(), policy.pool
@@ -94,7 +85,7 @@ def _flipped(known: Evaluation) -> Evaluation:
 def _head(seen: Seen | None, policy: PoolPolicy, facts: PoolFacts, texts: Texts) -> live.Fragments:
     out = pools_of(seen, [policy])[0]
     stand, memory = stand_of(facts), facts.memory
-    given = {"pool": out, "facts": facts, "stand": stand, "say": _say(facts), "policy": _in_force(seen, policy)}
+    given = {"pool": out, "facts": facts, "stand": stand, "say": words_of(facts), "policy": _in_force(seen, policy)}
     restarts = [order for order in seen.snapshot.orders if order.subject == f"pool/{policy.pool}"] if seen else []
     held = memory is not None and bool(memory.fuse_since or memory.quarantined_since or memory.refused_spec)
     return {
@@ -104,7 +95,7 @@ def _head(seen: Seen | None, policy: PoolPolicy, facts: PoolFacts, texts: Texts)
     }
 
 
-def _say(facts: PoolFacts) -> Mapping[str, Any]:
+def words_of(facts: PoolFacts) -> Mapping[str, Any]:
     """What the sentences about a pool may name."""
     return {
         "n": facts.desired,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from controller.api.deps import Seen
-from controller.api.web.overview import BUSY, CALM
+from controller.api.web.overview import level_of
 from controller.core import anatomy
 from controller.core.model import (
     ColdStart,
@@ -25,11 +25,6 @@ from controller.core.model import (
 )
 
 _STAGES = ("create", "fetch", "load", "warm", "first_token")
-_LEVELS = {
-    ReplicaState.READY: CALM,
-    ReplicaState.DRAINING: CALM,
-    ReplicaState.QUARANTINED: "paused",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +112,7 @@ def _row(seen: Seen, replica: Replica, known: ReplicaMemory, threshold: float | 
     return ReplicaRow(
         name=name,
         state=known.state.value,
-        level=_LEVELS.get(known.state, BUSY),
+        level=level_of(known.state),
         phase=_phase(replica, known),
         node=replica.container.node,
         silent_since=silent,

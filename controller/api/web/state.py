@@ -42,7 +42,7 @@ def state_of(sources: Sources, pools: Sequence[PoolFacts]) -> list[State]:
     if seen is None:
         return [State(BUSY, "first_tick")]
     if not sources.healthy():
-        return [State(ACT, "stuck", {"at": formats.ago(seen.snapshot.at)})]
+        return [State(ACT, "stuck", {"at": formats.moment(seen.snapshot.at)})]
     found = _of_pools(pools)
     if not seen.snapshot.unknown:
         return [found]

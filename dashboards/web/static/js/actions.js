@@ -3,6 +3,7 @@
 //
 // A form sends its fields as JSON. A button opens the one dialog of the page, which asks for a reason first:
 //   data-action, data-body (JSON that goes along), data-title, data-text, data-confirm (the word on the button)
+// data-open="ID" opens a dialog of the page, with data-fields (JSON) in its form.
 // {name} in the path is taken from the fields. What the API answers goes into [data-field] of #ID for data-result="ID".
 
 import { say } from "./texts.js";
@@ -152,13 +153,27 @@ function confirm(asker) {
   dialog.showModal();
 }
 
+/** A dialog as if it had never been open, with what the button says stands in its fields by now. @param {HTMLElement} button */
+function open(button) {
+  const dialog = /** @type {HTMLDialogElement | null} */ (document.getElementById(button.dataset.open ?? ""));
+  for (const form of dialog?.querySelectorAll("form") ?? []) {
+    form.reset();
+    for (const place of form.querySelectorAll(".wrong")) place.textContent = "";
+    for (const [name, value] of Object.entries(JSON.parse(button.dataset.fields ?? "{}"))) {
+      const field = form.elements.namedItem(name);
+      if (field instanceof HTMLInputElement) field.value = String(value);
+    }
+  }
+  dialog?.showModal();
+}
+
 export function startActions() {
   document.addEventListener("click", (event) => {
     const at = event.target instanceof Element ? event.target : null;
     const button = /** @type {HTMLElement | null} */ (at?.closest("button[data-action], button[data-open], button[data-close], button[data-copy]") ?? null);
     if (!button) return;
     if (button.dataset.action) confirm(button);
-    if (button.dataset.open) /** @type {HTMLDialogElement | null} */ (document.getElementById(button.dataset.open))?.showModal();
+    if (button.dataset.open) open(button);
     if (button.dataset.close !== undefined) button.closest("dialog")?.close();
     if (button.dataset.copy) {
       const text = document.getElementById(button.dataset.copy)?.textContent ?? "";

@@ -6,7 +6,7 @@ import { say } from "./texts.js";
 
 const dialog = /** @type {HTMLDialogElement | null} */ (document.getElementById("drawer"));
 const body = document.getElementById("drawer-body");
-let opened = 0; // entries of the history that are ours
+const whole = location.pathname; // of what was loaded as a page
 
 /** The styles of that page, where this one has not got them. @param {Document} fresh */
 function dress(fresh) {
@@ -47,25 +47,26 @@ async function fill(href) {
 
 export function startDrawer() {
   if (!dialog) return;
+  if (history.state?.drawer) history.replaceState(null, ""); // loaded anew, as a page of its own
   document.addEventListener("click", (event) => {
     if (event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.defaultPrevented) return;
     const link = event.target instanceof Element ? event.target.closest("a[data-drawer]") : null;
     if (!(link instanceof HTMLAnchorElement)) return;
     event.preventDefault();
-    history.pushState({ drawer: link.href, page: history.state?.page ?? location.href }, "", link.href);
-    opened += 1;
+    const { page = location.href, depth = 0 } = history.state ?? {};
+    history.pushState({ drawer: link.href, page, depth: depth + 1 }, "", link.href); // depth: entries above the page
     void fill(link.href);
   });
   addEventListener("popstate", (event) => {
     const href = event.state?.drawer;
     if (href) return void fill(href);
-    opened = 0;
+    if (location.pathname !== whole) return location.reload(); // another page is underneath: it was loaded anew since
     if (dialog.open) dialog.close();
   });
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   dialog.addEventListener("close", () => {
     body?.replaceChildren();
-    if (opened) history.go(-opened); // to the page that is underneath
-    opened = 0;
+    const depth = history.state?.depth ?? 0;
+    if (depth) history.go(-depth); // to the page that is underneath
   });
 }

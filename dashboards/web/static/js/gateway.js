@@ -31,7 +31,7 @@ function draw() {
   if (!place || !shown || !uPlot) return;
   chart?.destroy();
   const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
-  const time = new Intl.DateTimeFormat(language, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hour12: false });
+  const time = new Intl.DateTimeFormat(language, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   chart = new uPlot({
     width: place.clientWidth - 24,
     height: 190,

@@ -17,6 +17,8 @@ let lastGood = Date.now();
 let hiddenTimer = 0;
 let retryTimer = 0;
 let baseTitle = document.title;
+let swaps = 0; // how often parts came
+let outdated = false; // the page is to be fetched anew
 
 /** @param {string} text shown over the page until it is empty again */
 function tellLink(text) {
@@ -39,9 +41,17 @@ const keep = {
   /** @param {string} name @param {Element} element */
   beforeAttributeUpdated(name, element) {
     if (name === "open") return !(element instanceof HTMLDetailsElement || element instanceof HTMLDialogElement);
+    if (["value", "checked", "selected"].includes(name)) return !changedByReader(element);
     return !(name === "title" && element instanceof HTMLTimeElement);
   },
 };
+
+/** Whether somebody typed, ticked or chose there. @param {Element} element */
+function changedByReader(element) {
+  if (element instanceof HTMLInputElement) return element.value !== element.defaultValue || element.checked !== element.defaultChecked;
+  if (element instanceof HTMLOptionElement) return element.selected !== element.defaultSelected;
+  return element instanceof HTMLTextAreaElement && element.value !== element.defaultValue;
+}
 
 /** @param {Element} element @param {string | Element} html */
 export function morph(element, html) {
@@ -50,18 +60,25 @@ export function morph(element, html) {
     // Of a focused element the content stays as it is: good for what is typed, not for the word on a button.
     const typing = document.activeElement?.matches("input, textarea, select") ?? false;
     morpher.morph(element, html, { morphStyle: "outerHTML", ignoreActiveValue: typing, callbacks: keep });
-  } else if (typeof html === "string") {
-    const template = document.createElement("template");
-    template.innerHTML = html;
-    element.replaceWith(template.content);
-  } else {
-    element.replaceWith(html);
-  }
+  } else if (!element.hasAttribute("data-keep")) replace(element, html);
 }
 
-/** @param {Record<string, string | null>} parts */
-function swap(parts) {
-  let missing = false;
+/** Without the library: the focus is lost, what is kept stays. @param {Element} element @param {string | Element} html */
+function replace(element, html) {
+  const template = document.createElement("template");
+  if (typeof html === "string") template.innerHTML = html;
+  else template.content.append(html);
+  for (const kept of element.querySelectorAll("[data-keep][id]")) {
+    template.content.querySelector(`#${CSS.escape(kept.id)}`)?.replaceWith(kept);
+  }
+  if (element.id === "main") element.replaceChildren(...(template.content.firstElementChild?.childNodes ?? []));
+  else element.replaceWith(template.content);
+}
+
+/** @param {Record<string, string | null>} parts @param {boolean} [whole] the page may show what is there no more */
+function swap(parts, whole = false) {
+  let missing = whole;
+  swaps += 1;
   for (const [id, html] of Object.entries(parts)) {
     const element = document.getElementById(id);
     if (html === null) element?.remove();
@@ -75,13 +92,22 @@ function swap(parts) {
 
 /** The page anew: something is on it that was not there before. */
 export async function refetch() {
-  const answer = await fetch(history.state?.page ?? location.href, { // under an open drawer it is the page's own
-    headers: { Accept: "text/html" }, cache: "no-store" });
-  if (answer.redirected) return location.assign(answer.url);
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const main = document.getElementById("main");
-  const next = fresh.getElementById("main");
-  if (main && next) morph(main, next);
+  const page = history.state?.page ?? location.href; // under an open drawer it is the page's own
+  const before = swaps;
+  outdated = true; // until it is here; each beat tries again
+  try {
+    const answer = await fetch(page, { headers: { Accept: "text/html" }, cache: "no-store" });
+    if (answer.redirected) return location.assign(answer.url);
+    if (!answer.ok && answer.status !== 404) return; // 404 says what is gone
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (swaps !== before) return void (await refetch()); // newer parts are on the page by now
+    const main = document.getElementById("main");
+    const next = fresh.getElementById("main");
+    if (main && next) morph(main, next);
+    outdated = false;
+  } catch {
+    return; // no answer: the stream is gone, too, and says so
+  }
   document.dispatchEvent(new CustomEvent("stoker:changed", { detail: [] }));
 }
 
@@ -94,7 +120,11 @@ export function retitle() {
 /** @param {string} event @param {any} data */
 function take(event, data) {
   if (event === "parts") swap(data);
-  if (event === "beat") setClock(data.at);
+  if (event === "whole") swap(data, true);
+  if (event === "beat") {
+    setClock(data.at);
+    if (outdated) void refetch();
+  }
   if (event === "end") throw new Error(data.why);
 }
 

@@ -72,7 +72,7 @@ function show() {
   at("timeline-loading").hidden = true;
   at("timeline-body").hidden = false;
   charts.show(told, from, to);
-  const marks = told.marks.filter((mark) => (mark.until ?? mark.at) >= from && mark.at <= to || (mark.kind === "alert" && mark.until === null));
+  const marks = marksOf(told, from, to);
   lane.draw(marks, from, to);
   const leftOut = Object.values(told.left_out).reduce((sum, n) => sum + n, 0);
   at("timeline-happened-title").textContent = say("js_pool.happened", { n: marks.length });
@@ -81,6 +81,11 @@ function show() {
   tools(from, to);
   freshness(from);
   totals();
+}
+
+/** What happened in that time, and alerts that go on. @param {Told} all @param {number} from @param {number} to */
+function marksOf(all, from, to) {
+  return all.marks.filter((mark) => (mark.until ?? mark.at) >= from && mark.at <= to || (mark.kind === "alert" && mark.until === null));
 }
 
 /** @param {number} from @param {number} to */
@@ -206,5 +211,8 @@ addEventListener("popstate", (event) => {
 });
 document.addEventListener("stoker:acted", () => { if (view.to === null) void fetchIt(!told); });
 document.addEventListener("visibilitychange", () => { if (!document.hidden && view.to === null) void fetchIt(!told); });
-new ResizeObserver(() => { if (told) lane.draw(told.marks, edges().from, edges().to); }).observe(at("timeline-marks"));
+new ResizeObserver(() => {
+  const { from, to } = edges();
+  if (told) lane.draw(marksOf(told, from, to), from, to);
+}).observe(at("timeline-marks"));
 void fetchIt();

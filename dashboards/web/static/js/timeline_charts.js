@@ -10,8 +10,8 @@ export const GUTTER = 56, RIGHT = 14; // px: left of the charts for their number
 
 const numbers = new Intl.NumberFormat(language, { maximumSignificantDigits: 3 });
 const whole = new Intl.NumberFormat(language, { maximumFractionDigits: 0 });
-const hours = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", hour12: false });
-const moments = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+const hours = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const moments = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const days = new Intl.DateTimeFormat(language, { month: "short", day: "numeric" });
 
 /** @param {number | null | undefined} value @param {string} of */

@@ -9,7 +9,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const ROOM = 20, MOST_SPANS = 60, MOST_LISTED = 200; // px; bars; lines
 const RANK = { info: 0, warning: 1, critical: 2 };
 
-const clock = new Intl.DateTimeFormat(language, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+const clock = new Intl.DateTimeFormat(language, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 /** @param {number} at in seconds */
 export const when = (at) => clock.format(at * 1000);
 

@@ -3,11 +3,11 @@
 
 import { language, say } from "./texts.js";
 
-const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const dated = new Intl.DateTimeFormat(language, {
-  month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hour12: false,
+  month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23",
 });
-const whole = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "long", hour12: false });
+const whole = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "long", hourCycle: "h23" });
 const ages = new Intl.RelativeTimeFormat(language, { numeric: "always", style: "narrow" });
 
 /** How far the server's clock is ahead of this one, in ms. */

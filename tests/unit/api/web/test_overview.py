@@ -10,6 +10,8 @@ import pytest
 
 from controller.api.web.fleet_rows import Hour, doing, rank_of, row_of, users
 from controller.api.web.overview import PoolFacts, Stand, stand_of
+from controller.api.web.pool import words_of
+from controller.api.web.texts import catalogs
 from controller.core.alerts import Alert, KnownAlert
 from controller.core.model import PoolMemory, PoolName, ReplicaState
 from controller.core.policy import Mode, ScalingPolicy
@@ -32,33 +34,49 @@ def pool(**more: Any) -> PoolFacts:
     return replace(CALM, **more)
 
 
-@pytest.mark.parametrize(
-    ("facts", "stand"),
-    [
-        (pool(), Stand("calm", "calm")),
-        (pool(counts={}), Stand("act", "down")),
-        (pool(counts={}, desired=0), Stand("calm", "calm")),
-        (pool(counts={STARTING: 3}), Stand("busy", "first_start")),
-        (pool(counts={STARTING: 3}, alerts=(alert("critical"),)), Stand("act", "down")),
-        (pool(latency=0.9), Stand("busy", "slow")),
-        (pool(latency=0.9, codes=(ReasonCode.AT_CEILING,)), Stand("act", "slow")),
-        (pool(latency=None), Stand("calm", "calm")),
-        (pool(latency=None, errors=None, in_flight=None), Stand("unknown", "unknown")),
-        (pool(errors=0.5), Stand("busy", "failing")),
-        (pool(errors=0.5, codes=(ReasonCode.NO_GPU_FITS,)), Stand("act", "failing")),
-        (pool(alerts=(alert("critical"),)), Stand("act", "alert")),
-        (pool(alerts=(alert("warning"),)), Stand("busy", "warned")),
-        (pool(memory=PoolMemory(PoolName("llama"), 3, fuse_since=NOW)), Stand("act", "fuse")),
-        (pool(memory=PoolMemory(PoolName("llama"), 3, quarantined_since=NOW)), Stand("act", "quarantined")),
-        (pool(counts={READY: 2, STARTING: 1}), Stand("busy", "growing")),
-        (pool(counts={READY: 2}, mode=Mode.PAUSED), Stand("busy", "short")),
-        (pool(counts={READY: 3, DRAINING: 1}), Stand("busy", "shrinking")),
-        (pool(counts={READY: 2, ReplicaState.UNREADY: 1}), Stand("busy", "replacing")),
-        (pool(counts={READY: 3}, errors=0.001), Stand("calm", "calm")),
-    ],
-)
+STANDS = [
+    (pool(), Stand("calm", "calm")),
+    (pool(counts={}), Stand("act", "down")),
+    (pool(counts={}, desired=0), Stand("calm", "calm")),
+    (pool(counts={STARTING: 3}), Stand("busy", "first_start")),
+    (pool(counts={STARTING: 3}, alerts=(alert("critical"),)), Stand("act", "down")),
+    (pool(latency=0.9), Stand("busy", "slow")),
+    (pool(latency=0.9, codes=(ReasonCode.AT_CEILING,)), Stand("act", "slow")),
+    (pool(latency=None), Stand("calm", "calm")),
+    (pool(latency=None, errors=None, in_flight=None), Stand("unknown", "unknown")),
+    (pool(errors=0.5), Stand("busy", "failing")),
+    (pool(errors=0.5, codes=(ReasonCode.NO_GPU_FITS,)), Stand("act", "failing")),
+    (pool(alerts=(alert("critical"),)), Stand("act", "alert")),
+    (pool(alerts=(alert("warning"),)), Stand("busy", "warned")),
+    (pool(memory=PoolMemory(PoolName("llama"), 3, fuse_since=NOW)), Stand("act", "fuse")),
+    (pool(memory=PoolMemory(PoolName("llama"), 3, quarantined_since=NOW)), Stand("act", "quarantined")),
+    (pool(counts={READY: 2, STARTING: 1}), Stand("busy", "growing")),
+    (pool(counts={READY: 2}, mode=Mode.PAUSED), Stand("busy", "short")),
+    (pool(counts={READY: 3, DRAINING: 1}), Stand("busy", "shrinking")),
+    (pool(counts={READY: 2, ReplicaState.UNREADY: 1}), Stand("busy", "replacing")),
+    (pool(counts={READY: 3}, errors=0.001), Stand("calm", "calm")),
+]
+
+
+@pytest.mark.parametrize(("facts", "stand"), STANDS)
 def test_stand(facts: PoolFacts, stand: Stand) -> None:
     assert stand_of(facts) == stand
+
+
+@pytest.mark.parametrize("language", sorted(catalogs()))
+@pytest.mark.parametrize(("facts", "stand"), STANDS)
+def test_there_are_words_for_how_it_stands(facts: PoolFacts, stand: Stand, language: str) -> None:
+    texts = catalogs()[language]
+
+    assert texts(f"stand.{stand.word}")
+    assert "{" not in texts(f"pool.say_{stand.word}", **words_of(facts))
+    assert stand.level != "act" or texts(f"pool.do_{stand.word}")
+
+
+def test_the_stands_of_this_test_are_all_that_there_are() -> None:
+    assert {stand.word for _, stand in STANDS} == {
+        key.removeprefix("stand.") for key in catalogs()["en"].section("stand")
+    }
 
 
 def test_daily_work_moves_no_row() -> None:

@@ -170,7 +170,7 @@ def test_numbers_that_are_old_say_since_when(fleet: BigFleet, client: TestClient
 def test_a_controller_that_is_stuck_says_so(fleet: BigFleet, client: TestClient) -> None:
     fleet.ticking = False
     fleet.step(60)
-    assert "The controller last looked" in client.get("/").text
+    assert "The controller has not looked since" in client.get("/").text
     fleet.ticking = True
     fleet.step(2)
 
