@@ -207,4 +207,4 @@ class TickReport:
     failed_replicas: Mapping[tuple[PoolName, ReplicaId], int] = field(default_factory=dict)  # all: 1 where it just did
     gateway_refused: bool = False  # nginx runs something older than it should
     gateway_lags: Mapping[str, float] = field(default_factory=dict)  # seconds, of the gateways of other machines
-    certificate_ends: datetime | None = None  # nginx's; None: it has none, or nobody can read it
+    certificate_ends: Mapping[str, datetime] = field(default_factory=dict)  # of gateway and controller, as far as known

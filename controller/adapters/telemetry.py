@@ -215,9 +215,9 @@ def _of_gateways(report: TickReport) -> Iterator[Metric]:
     yield _gauge(name, text, [], [((), int(report.gateway_refused))])
     name, text = "stoker_gateway_lag_seconds", "For how long the nginx of another machine may run something old."
     yield _gauge(name, text, ["gateway"], (((name,), lag) for name, lag in sorted(report.gateway_lags.items())))
-    if report.certificate_ends is not None:
-        name, text = "stoker_gateway_certificate_expiry_timestamp_seconds", "When the gateway's certificate expires."
-        yield _gauge(name, text, [], [((), report.certificate_ends.timestamp())])
+    for whose, end in report.certificate_ends.items():
+        name, text = f"stoker_{whose}_certificate_expiry_timestamp_seconds", f"When the {whose}'s certificate expires."
+        yield _gauge(name, text, [], [((), end.timestamp())])
 
 
 def _gauge(name: str, text: str, labels: Sequence[str], samples: Iterable[tuple[Sequence[str], float]]) -> Metric:

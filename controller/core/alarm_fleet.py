@@ -1,8 +1,8 @@
-"""Alarms of what pools share: nodes, GPUs, nginx here and on other machines."""
+"""Alarms of what pools share: nodes, GPUs, nginx here and on other machines, certificates."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from controller.core.alarm import Finding
@@ -33,8 +33,8 @@ def of_gpus(plan: Plan) -> Iterator[Finding]:
             yield find("StokerGpuFault", {"node": known.node, "UUID": uuid, "fault": fault}, words)
 
 
-def of_gateway(refused: bool, certificate_ends: datetime | None, now: datetime) -> Iterator[Finding]:
-    """nginx here: whether it takes what it should run, and its certificate."""
+def of_gateway(refused: bool) -> Iterator[Finding]:
+    """nginx here: whether it takes what it should run."""
     if refused:
         summary = "nginx does not take its new configuration, and runs an older one."
         text = (
@@ -42,12 +42,18 @@ def of_gateway(refused: bool, certificate_ends: datetime | None, now: datetime) 
             "requests. What it said is in `stoker gateway history` and in the event gateway_failed."
         )
         yield find("StokerGatewayRefused", {}, Words(summary, text))
-    left = certificate_ends - now if certificate_ends is not None else None
-    if left is not None and left < _SOON:
-        good = f"It is good for another {left / timedelta(days=1):.1f} days"
-        text = f"{good if left > timedelta(0) else 'It has expired, and clients refuse it'}."
-        which = "critical" if left < _VERY_SOON else "warning"
-        yield find("StokerCertificateExpiring", {}, Words("The gateway's certificate expires soon.", text), which=which)
+
+
+def of_certificates(ends: Mapping[str, datetime], now: datetime) -> Iterator[Finding]:
+    """Those that are good for a few days only, by whose they are."""
+    for name, end in ends.items():
+        left = end - now
+        if left < _SOON:
+            good = f"It is good for another {left / timedelta(days=1):.1f} days"
+            text = f"{good if left > timedelta(0) else 'It has expired, and clients refuse it'}."
+            words = Words(f"The {name}'s certificate expires soon.", text)
+            which = "critical" if left < _VERY_SOON else "warning"
+            yield find("StokerCertificateExpiring", {"certificate": name}, words, which=which)
 
 
 def of_gateways(gateways: Sequence[GatewayStatus], now: datetime) -> Iterator[Finding]:

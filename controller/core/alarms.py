@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from controller.core.alarm import Alarm, Finding, Key, follow
-from controller.core.alarm_fleet import of_gateway, of_gateways, of_gpus, of_nodes
+from controller.core.alarm_fleet import of_certificates, of_gateway, of_gateways, of_gpus, of_nodes
 from controller.core.alarm_pools import FLAPPING_WINDOW, PoolSight, of_pool
 from controller.core.alarm_signals import of_signals
 from controller.core.alarm_sources import METRICS, of_sources
@@ -36,13 +36,13 @@ _FALLEN = (ReplicaState.SUSPECT, ReplicaState.UNREADY, ReplicaState.STOPPED)
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """One tick, and what is known of nginx: whether it refused what it should run, until when its certificate is good,
-    and those of other machines."""
+    """One tick, and what is known of nginx: whether it refused what it should run, and of those of other machines; and
+    until when certificates are good, by whose they are: gateway, controller."""
 
     snapshot: Snapshot
     plan: Plan
     refused: bool = False
-    certificate_ends: datetime | None = None
+    certificate_ends: Mapping[str, datetime] = field(default_factory=dict)
     gateways: Sequence[GatewayStatus] = ()
 
 
@@ -86,7 +86,8 @@ def _look(sight: Sight, falls: Falls, policies: Sequence[PoolPolicy]) -> Iterato
     yield from of_sources(moments, METRICS in snapshot.unknown)
     yield from of_nodes(snapshot)
     yield from of_gpus(plan)
-    yield from of_gateway(sight.refused, sight.certificate_ends, now)
+    yield from of_gateway(sight.refused)
+    yield from of_certificates(sight.certificate_ends, now)
     yield from of_gateways(sight.gateways, now)
 
 

@@ -138,8 +138,8 @@ class Parts:
 
     It raises `RuntimeRejected` for a hash that nobody remembers. No `access`: nobody needs a key; no `history`: none is
     kept; no `gateways`: there are no others; no `alarms`: nobody wants to know; no `overrides`: the policies are those
-    of the configuration. `certificate_end`: until when that of nginx is good; None: it has none, or nobody can read it.
-    It does not block.
+    of the configuration. `certificate_ends`: until when those of gateway and controller are good, as far as there are
+    any that can be read. It does not block.
     """
 
     clock: Clock
@@ -156,5 +156,5 @@ class Parts:
     history: HistoryParts | None = None
     gateways: GatewayParts | None = None
     alarms: AlarmParts | None = None
-    certificate_end: Callable[[], datetime | None] = lambda: None
+    certificate_ends: Callable[[], Mapping[str, datetime]] = dict
     overrides: OverrideStore | None = None

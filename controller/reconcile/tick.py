@@ -258,7 +258,7 @@ class Ticker:
     def _sight(self, seen: Tick, now: datetime) -> Sight:
         parts = self._parts
         others = parts.gateways.known.known(now) if parts.gateways is not None else ()
-        return Sight(seen.snapshot, seen.plan, self._refused, parts.certificate_end(), others)
+        return Sight(seen.snapshot, seen.plan, self._refused, parts.certificate_ends(), others)
 
     def _tell_of_changes(self, events: Sequence[Event]) -> None:
         """Only changes become rows, and failures, which come again and again, only lines."""

@@ -43,7 +43,7 @@ def with_gateways(report: TickReport, parts: Parts, *, refused: bool) -> TickRep
         report,
         gateway_refused=refused,
         gateway_lags={status.report.name: status.lag(report.at).total_seconds() for status in statuses},
-        certificate_ends=parts.certificate_end(),
+        certificate_ends=parts.certificate_ends(),
     )
 
 

@@ -26,6 +26,7 @@ from controller.stack.alarm_parts import alarm_parts
 from controller.stack.gateway_desk import GatewayDesk
 from controller.stack.replicas import engine_of
 from controller.stack.specs import Specs
+from controller.wiring.certificates import Certificates
 from controller.wiring.claim import Claim
 from controller.wiring.place import Place, complain
 
@@ -76,7 +77,7 @@ def parts_of(given: Given, specs: Specs, stack: contextlib.ExitStack) -> Parts:
         access=desk.access_parts(given.claim.store, given.place.name),
         history=HistoryParts(desk.current, desk.kept),
         gateways=GatewayParts(desk.others, targets.write_gateways, own, targets.gateways()),
-        certificate_end=desk.certificate_end,
+        certificate_ends=Certificates(desk, settings, layout).ends,
         overrides=SqlOverrides(given.claim.store),
         alarms=alarm_parts(settings, given.claim.store, clock, given.telemetry, complain, stack),
     )

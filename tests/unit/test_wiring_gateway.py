@@ -104,18 +104,21 @@ def test_there_is_a_token_for_gateways_once_somebody_leads(place: Place) -> None
     leader.close()
 
 
-def test_a_leader_tells_when_the_certificate_of_nginx_ends(place: Place, tmp_path: Path) -> None:
-    pem = make(tmp_path, "nginx", "-days", "30")
+def test_a_leader_tells_when_certificates_end(place: Place, tmp_path: Path) -> None:
+    pem, own = make(tmp_path, "nginx", "-days", "30"), make(tmp_path, "own", "-days", "20")
     tls = f"tls: {{certificate: {tmp_path}/nginx.pem, key: {tmp_path}/nginx.key}}"
     text = place.layout.config.read_text()
-    place.layout.config.write_text(text.replace("max_keys: 2000", f"max_keys: 2000, {tls}"))
+    controller = f"controller: {{tls: {{certificate: {tmp_path}/own.pem, key: {tmp_path}/own.key}}}}\n"
+    place.layout.config.write_text(text.replace("max_keys: 2000", f"max_keys: 2000, {tls}") + controller)
+    place.layout.served_pair.write_text(own)
     telemetry = Telemetry()
     leader = lead(place, claim(place), telemetry)
     leader.ticker.run()
     leader.close()
 
-    told = telemetry.registry.get_sample_value("stoker_gateway_certificate_expiry_timestamp_seconds")
-    assert told == end_of(pem).timestamp()
+    told = telemetry.registry.get_sample_value
+    assert told("stoker_gateway_certificate_expiry_timestamp_seconds") == end_of(pem).timestamp()
+    assert told("stoker_controller_certificate_expiry_timestamp_seconds") == end_of(own).timestamp()
 
 
 def test_prometheus_is_told_of_the_gpu_exporter_of_this_machine(place: Place) -> None:

@@ -103,7 +103,7 @@ def test_what_the_alerts_need_of_a_report() -> None:
             cordoned=frozenset({("a", "GPU-1", "GpuLost")}),
             gateway_refused=True,
             gateway_lags={"east": 2.5},
-            certificate_ends=START,
+            certificate_ends={"gateway": START, "controller": START},
         )
     )
     lines = set(generate_latest(telemetry.registry).decode().splitlines())
@@ -124,9 +124,10 @@ def test_what_the_alerts_need_of_a_report() -> None:
         'stoker_gateway_lag_seconds{gateway="east"} 2.5',
     }
     sample = telemetry.registry.get_sample_value
-    assert sample("stoker_gateway_certificate_expiry_timestamp_seconds") == START.timestamp()
+    expiries = [f"stoker_{whose}_certificate_expiry_timestamp_seconds" for whose in ("gateway", "controller")]
+    assert [sample(name) for name in expiries] == [START.timestamp()] * 2
     telemetry.report(report_at(2))
-    assert sample("stoker_gateway_certificate_expiry_timestamp_seconds") is None
+    assert [sample(name) for name in expiries] == [None, None]
     assert sample("stoker_controller_gateway_refused") == 0
 
 

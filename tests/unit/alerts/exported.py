@@ -58,7 +58,7 @@ def full_report() -> TickReport:
         failed_replicas={(POOL, REPLICA): 1},
         gateway_refused=True,
         gateway_lags={"east": 1.0},
-        certificate_ends=START + timedelta(days=30),
+        certificate_ends=dict.fromkeys(("gateway", "controller"), START + timedelta(days=30)),
     )
     left_out = [field.name for field in fields(TickReport) if getattr(report, field.name) == _default(field)]
     assert left_out == [], "give each a value here, so that what it is exported as is known"

@@ -72,7 +72,7 @@ class Look:
             evaluations={POOL: self._evaluation(now)} if self.evaluated else {},
         )
         snapshot = Snapshot(now, 1, (), {}, seen, unknown, nodes=nodes)
-        ends = now + timedelta(seconds=self.certificate_s) if self.certificate_s is not None else None
+        ends = {"gateway": now + timedelta(seconds=self.certificate_s)} if self.certificate_s is not None else {}
         other = GatewayStatus(GatewayReport("edge-2", "1"), now, now - timedelta(seconds=self.lag_s))
         return Sight(snapshot, plan, self.refused, ends, (other,))
 

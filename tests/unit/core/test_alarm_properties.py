@@ -128,8 +128,8 @@ _CONDITIONS: Mapping[str, Callable[[Truth, Mapping[str, str]], bool]] = {
     "StokerTargetDown": _target,
     "StokerGatewayRefused": lambda truth, _: truth.sight.refused,
     "StokerGatewayLagging": lambda truth, _: truth.sight.gateways[0].lags(truth.now),
-    "StokerCertificateExpiring": lambda truth, _: (
-        truth.sight.certificate_ends is not None and truth.sight.certificate_ends < truth.now + timedelta(days=14)
+    "StokerCertificateExpiring": lambda truth, labels: (
+        truth.sight.certificate_ends[labels["certificate"]] < truth.now + timedelta(days=14)
     ),
 }
 
@@ -145,7 +145,8 @@ def sights(draw: st.DrawFn) -> tuple[Sight, PoolPolicy]:
         snapshot = replace(snapshot, readings=seen)
     lag = snapshot.at - timedelta(seconds=number % 21)
     other = GatewayStatus(GatewayReport("edge-2", "1"), snapshot.at, lag)
-    ends = snapshot.at + timedelta(days=number % 30 - 5) if number % 2 else None
+    days = {"gateway": number % 30 - 5, "controller": number % 7} if number % 2 else {}
+    ends = {name: snapshot.at + timedelta(days=left) for name, left in days.items()}
     return Sight(snapshot, plan(snapshot, [policy]), bool(number & 4), ends, (other,)), policy
 
 

@@ -58,6 +58,7 @@ def because(*codes: ReasonCode) -> Look:
 
 
 SILENT = Look(silent=("one", "two"), evaluated=False)
+NGINX = {"certificate": "gateway"}
 CASES = [
     Case("StokerGpuUtilizationHigh", busy(0.86), busy(0.85), LLAMA | {"of": "cpu"}, 60, 60, blind=busy(None)),
     Case(
@@ -147,8 +148,8 @@ CASES = [
     ),
     Case("StokerGatewayRefused", Look(refused=True), WELL, {}, 15, 0, CRITICAL),
     Case("StokerGatewayLagging", Look(lag_s=10.5), Look(lag_s=10), {"gateway": "edge-2"}, 30),
-    Case("StokerCertificateExpiring", Look(certificate_s=13.9 * DAY), Look(certificate_s=14 * DAY), {}),
-    Case("StokerCertificateExpiring", Look(certificate_s=-5), Look(certificate_s=2.1 * DAY), {}, severity=CRITICAL),
+    Case("StokerCertificateExpiring", Look(certificate_s=13.9 * DAY), Look(certificate_s=14 * DAY), NGINX),
+    Case("StokerCertificateExpiring", Look(certificate_s=-5), Look(certificate_s=2.1 * DAY), NGINX, severity=CRITICAL),
 ]
 CASES_BY_ID = [pytest.param(case, id=f"{case.name} {case.labels}") for case in CASES]
 
@@ -359,6 +360,15 @@ def test_a_certificate_that_gets_old_is_another_alarm_and_ends_the_first() -> No
 
     assert stands == {Severity.WARNING: Standing.RESOLVED, CRITICAL: Standing.FIRING}
     assert "1.0 days" in time.firing()[0].finding.description
+
+
+def test_each_certificate_has_an_alarm_of_its_own() -> None:
+    time = Timeline()
+    ends = {"gateway": time.now + timedelta(days=1), "controller": time.now + timedelta(days=3)}
+    time.see(lambda now: replace(WELL.at(now), certificate_ends=ends))
+
+    found = [(dict(alarm.finding.labels), alarm.finding.severity) for alarm in time.of("StokerCertificateExpiring")]
+    assert found == [({"certificate": "gateway"}, CRITICAL), ({"certificate": "controller"}, Severity.WARNING)]
 
 
 def test_the_values_are_told() -> None:
