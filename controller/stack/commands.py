@@ -32,6 +32,7 @@ def add_commands(app: typer.Typer) -> None:
     add_overrides(app)
     app.command()(grafana)
     app.command()(alerts)
+    app.command()(placement)
     app.command()(events)
 
 
@@ -56,6 +57,21 @@ def alerts(
     from controller.stack.alerts import look
 
     found = look(state_dir)
+    if as_json:
+        typer.echo(json.dumps(found.as_json(), indent=2))
+    else:
+        found.print()
+
+
+def placement(
+    pool: Annotated[str, typer.Argument(help="The pool's name.")],
+    state_dir: StateDir = STATE_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Say where a replica of a pool could start now, and why nowhere else."""
+    from controller.stack.placement import look
+
+    found = look(state_dir, pool)
     if as_json:
         typer.echo(json.dumps(found.as_json(), indent=2))
     else:
