@@ -6,15 +6,18 @@ import argparse
 import contextlib
 import gc
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from controller.adapters.telemetry import Telemetry
 from controller.api.app import create_app
+from controller.api.connections import backlog_for, give_up_the_deaf, room_for, serve_in, take_files
 from controller.api.deps import LEADS, Sources
 from controller.api.proxies import Doorway
 from controller.core.errors import LostLease, PermanentError, TransientError
@@ -135,14 +138,7 @@ def run(place: Place, served: Bound) -> int:
     telemetry = Telemetry()
     candidate = Candidate(place, telemetry)
     app = create_app(standing_by(place, telemetry, candidate.who_leads))
-    config = uvicorn.Config(
-        Doorway(app, served.doors),
-        port=place.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=_GRACE_S,
-        **served.uvicorn(),
-    )
+    config = serving(Doorway(app, served.doors), place.port, served)
     server = uvicorn.Server(config)
 
     def stop(*_: object) -> None:
@@ -153,14 +149,39 @@ def run(place: Place, served: Bound) -> int:
     candidate.on_lead = lambda sources: setattr(app.state, "sources", sources)
     candidate.on_end = stop
     gc.freeze()  # what is loaded stays for good; to look through it again takes 40 ms, for which nobody is answered
-    socket = config.bind_socket()  # before it may lead: the port is its name, and only one process can have it
+    bound_to = listening(config)  # before it may lead: the port is its name, and only one process can have it
     candidate.start()
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            server.run(sockets=[socket])
+            server.run(sockets=[bound_to])
     finally:
         candidate.close()
     return candidate.code
+
+
+def serving(app: ASGIApp, port: int, served: Bound) -> uvicorn.Config:
+    """How uvicorn serves it, so that no number of connections keeps the controller from healing."""
+    files = take_files(complain)
+    room = room_for(files, complain)
+    config = uvicorn.Config(
+        app,
+        port=port,
+        ws="none",  # they would have a protocol of their own, and a way round the doorway
+        log_config=None,
+        access_log=False,
+        backlog=backlog_for(files, room),
+        timeout_graceful_shutdown=_GRACE_S,
+        **served.uvicorn(),
+    )
+    serve_in(room, config)
+    return config
+
+
+def listening(config: uvicorn.Config) -> socket.socket:
+    """The socket that is served. It listens once uvicorn does."""
+    made = config.bind_socket()
+    give_up_the_deaf(made)
+    return made
 
 
 if __name__ == "__main__":

@@ -173,6 +173,8 @@ class OpenIdProvider:
                 )
             for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
                 self._require_safe(about.get(name), name)
+            if about.get("userinfo_endpoint"):  # not every provider has one; it gets the token, and may tell the groups
+                self._require_safe(about["userinfo_endpoint"], "userinfo_endpoint")
             try:
                 keys = KeySet.import_key_set(self._get(session, about["jwks_uri"]))  # type: ignore[arg-type]  # or not
             except (JoseError, ValueError, LookupError, TypeError, AttributeError) as error:

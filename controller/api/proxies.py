@@ -9,7 +9,8 @@ It stands before the application and decides by addresses alone; who somebody is
 - Over plain HTTP the Host must be a name of ours. A page on the internet can have its own name lead to 127.0.0.1 a
   moment after it was loaded, and then ask whatever listens there from the visitor's browser, as if that were its own
   server (DNS rebinding). Its name stays in the Host, and is refused. An IP address as Host is not: such a page would
-  have to be ours. Over TLS the certificate does all this, as no browser takes it for the page's name.
+  have to be ours. Over TLS the certificate does all this, as no browser takes it for the page's name. From a proxy it
+  is the name that counts in the end: a browser may run on the proxy's machine, and on ours where that is one.
 """
 
 from __future__ import annotations
@@ -62,12 +63,15 @@ class Doorway:
         if self._doors.local_only and not (trusted or _is_here(peer, scope)):
             await _refuse(send, _FORBIDDEN, _NO_TLS)
             return
-        if not trusted:
-            await self._named(scope, receive, send)
-            return
-        _take_host(scope)
-        scope["state"] = {**scope.get("state", {}), "proxy": peer}
-        await self._believing(scope, receive, send)
+        if trusted:
+            _take_host(scope)
+        if (name := self._unknown_name(scope)) is not None:
+            await _refuse(send, _MISDIRECTED, _NOT_OURS.format(name=name))
+        elif trusted:
+            scope["state"] = {**scope.get("state", {}), "proxy": peer}
+            await self._believing(scope, receive, send)
+        else:
+            await self._answer(scope, receive, send)
 
     def _trusts(self, peer: str) -> bool:
         if not self._networks:
@@ -81,13 +85,13 @@ class Doorway:
             scope["client"] = (scope["state"]["proxy"], 0)
         await self._answer(scope, receive, send)
 
-    async def _named(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["scheme"] == "http":
-            name = _name(_header(scope, b"host"))
-            if name and name not in self._names and _address(name) is None:
-                await _refuse(send, _MISDIRECTED, _NOT_OURS.format(name=name))
-                return
-        await self._answer(scope, receive, send)
+    def _unknown_name(self, scope: Scope) -> str | None:
+        """The name that was asked for over plain HTTP, where it is none of ours. That counts for a proxy, too: from its
+        machine a browser may ask as well, and what a page says of the scheme is no TLS."""
+        name = _name(_header(scope, b"host"))
+        if scope["scheme"] != "http" or not name or name in self._names or _address(name) is not None:
+            return None
+        return name
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         name = _name(_header(scope, b"host"))

@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from controller.adapters.nginx import NginxGateway, prepare
+from controller.adapters.nginx.rules import PoolRules, Rules
 from controller.core.errors import GatewayRejected, GatewayUnavailable
 from controller.core.model import Address, GatewayPlan, PoolName, PoolRoutes, ReplicaId, Server
 from tests.fakes.clock import FakeClock
 from tests.fakes.engine import Behaviour, Exchange, FakeEngine, black_hole, engines
 from tests.fakes.running_nginx import POOL, RunningNginx, free_port, parts_in, plan
+from tests.integration.gateway_access import gateway
 from tests.waiting import wait_for
 
 BODY = b'{"model":"smollm2"}'
@@ -165,6 +167,7 @@ def test_what_the_engine_gets(nginx: RunningNginx) -> None:
     with engines(Exchange.answer) as (engine,):
         nginx.apply(plan(engine.address))
         headers = {"Authorization": "Bearer a-secret", "X-Request-Id": "mine-1", "X-Stoker-Pool": "other"}
+        headers["Cookie"] = "stoker_session_8000=of-the-dashboard"
         connection = nginx.connect()
         connection.request("POST", "/v1/chat/completions?q=%41", BODY, headers)
         answer = connection.getresponse()
@@ -176,7 +179,27 @@ def test_what_the_engine_gets(nginx: RunningNginx) -> None:
     assert b"Connection: close" in head
     assert b"X-Request-Id: mine-1" in head
     assert b"a-secret" not in head
+    assert b"cookie" not in head.lower()
     assert engine.seen[-1].body == BODY
+
+
+@pytest.mark.parametrize("cache", ["off", "all"])
+@pytest.mark.parametrize("sent", ["{}", '{"stream":true}', '{"stream":true,"stream_options":{"include_usage":true}}'])
+def test_no_engine_gets_a_cookie(tmp_path: Path, cache: str, sent: str) -> None:
+    with (
+        gateway(tmp_path, Rules({"smollm2": PoolRules(cache=cache, cache_s=30)})) as nginx,
+        engines(Exchange.answer) as (engine,),
+    ):
+        nginx.apply(plan(engine.address))
+        connection = nginx.connect()
+        body = json.dumps({"model": "smollm2", **json.loads(sent)})
+        connection.request("POST", "/v1/chat/completions", body, {"Cookie": "a=b", "X-Mine": "c"})
+        assert connection.getresponse().status == 200
+        connection.close()
+
+    head = engine.seen[-1].head.lower()
+    assert b"x-mine: c" in head
+    assert b"cookie" not in head
 
 
 def test_a_replica_on_ipv6(nginx: RunningNginx) -> None:

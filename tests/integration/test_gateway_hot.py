@@ -102,7 +102,7 @@ def test_what_one_gateway_was_answered_the_other_has(make: Make, redis_server: R
         one.serve(engine.address)
         two.serve(engine.address)
         # The line of a request is read before the next one: two workers of nginx may write theirs in any order.
-        first, first_told = post(one), told(one)
+        first, first_told = post(one, Cookie="a=b"), told(one)
         stored(redis, 1)
         second, second_told = post(two), told(two)
         third, third_told = post(two), told(two)
@@ -110,6 +110,7 @@ def test_what_one_gateway_was_answered_the_other_has(make: Make, redis_server: R
 
     assert [cache(answer) for answer in (first, second, third, again)] == ["MISS", "HIT", "HIT", "HIT"]
     assert {answer[2] for answer in (second, third, again)} == {first[2]}
+    assert b"cookie" not in engine.seen[0].head.lower()
     assert {answer[1]["Content-Type"] for answer in (first, second, third)} == {"application/json"}
     assert len({answer[1]["X-Request-Id"] for answer in (first, second, third)}) == 3
     assert all(not name.startswith(("X-Stoker", "X-Accel")) for answer in (first, second) for name in answer[1])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -9,15 +12,23 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.server import ServerState
 
 from controller import main
 from controller.adapters.database import DatabaseRefused, DatabaseUnavailable
 from controller.adapters.telemetry import Telemetry
+from controller.api.proxies import Doors
 from controller.core.errors import LostLease
 from controller.faults import ConfigError
 from controller.installation import Layout
 from controller.main import Candidate
+from controller.settings.access import ControllerTlsSettings
+from controller.stack.binding import Bound
+from controller.stack.serving import ServedPair
 from controller.wiring import Place
+from tests.fakes.certificates import LOCAL, made
 from tests.waiting import wait_for
 
 
@@ -198,3 +209,45 @@ def test_a_configuration_that_is_refused_is_78(
 
     assert ended.value.code == 78
     assert "name at least one pool" in capsys.readouterr().err
+
+
+def test_no_number_of_connections_takes_all_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = [1024, 2048]
+    monkeypatch.setattr(resource, "getrlimit", lambda what: tuple(limits))
+    monkeypatch.setattr(resource, "setrlimit", lambda what, both: limits.__setitem__(slice(None), both))
+
+    config = main.serving(FastAPI(), 0, Bound("127.0.0.1", Doors()))
+
+    assert limits == [2048, 2048]
+    accepted = config.http_protocol_class(config=config, server_state=ServerState(), app_state={})  # type: ignore[call-arg]
+    room = accepted._room  # type: ignore[attr-defined]
+    assert (room.most, room.head_s, config.backlog, config.ws_protocol_class) == (1536, 10.0, 64, None)
+
+
+def test_it_serves_over_tls_and_takes_a_new_certificate(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    pair = made(tmp_path)
+    tls = ControllerTlsSettings(certificate=str(pair.certificate), key=str(pair.key))
+    config = main.serving(FastAPI(), 0, Bound("127.0.0.1", Doors(), ServedPair(tls, Layout(tmp_path / "state"), print)))
+    server, own = uvicorn.Server(config), main.listening(config)
+    thread = threading.Thread(target=server.run, args=([own],), daemon=True)
+    thread.start()
+    wait_for(lambda: server.started, 10, "it serves")
+
+    def shown() -> str:
+        """The certificate, once an answer came by it."""
+        context = ssl.create_default_context(cafile=str(pair.certificate))
+        plain = socket.create_connection(own.getsockname(), 20)
+        with context.wrap_socket(plain, server_hostname="localhost") as connection:
+            connection.sendall(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert connection.recv(64).startswith(b"HTTP/1.1 404")
+            return ssl.DER_cert_to_PEM_cert(connection.getpeercert(binary_form=True) or b"")
+
+    try:
+        assert own.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
+        assert shown() == pair.certificate.read_text()
+        pair.renew(LOCAL, serial=2)
+        assert shown() == pair.certificate.read_text()
+    finally:
+        server.should_exit = True
+        thread.join(10)

@@ -26,11 +26,13 @@ from controller.api.simulations import SimulationRefused, TooManySimulations
 router = APIRouter(prefix="/api/v1/simulations", dependencies=[VIEWER])
 
 _receiving = asyncio.Semaphore(2)  # uploads that are held in memory at once
+_UPLOAD_S = 60.0  # to read one: a sender that stalls must not keep its place from others
 _MIB = 1 << 20
 _Id = Annotated[str, Path(pattern="^[a-z0-9]{1,64}$")]
 _Pool = Annotated[str, Query(max_length=64)]
 _Name = Annotated[str, Query(max_length=100, description="The file's name, for messages; `.csv` and `.jsonl` count.")]
 _Hours = Annotated[float, Query(ge=0.25, le=MOST_HOURS, allow_inf_nan=False)]
+_TOO_SLOW = f"the trace was not here within {_UPLOAD_S:g} s; send a smaller one, or use `stoker simulate` where it is"
 _BODY = {
     "requestBody": {
         "required": True,
@@ -82,7 +84,8 @@ async def upload(request: Request, sources: SourcesDep, name: _Name = "trace") -
     """Give a trace as the body: CSV with TIMESTAMP,ContextTokens,GeneratedTokens, or JSON lines with timestamp,
     input_length, output_length. It is checked, kept for an hour and played by its id.
 
-    413 above 20 MiB, 422 for what cannot be played, with the line; 429 while others upload.
+    408 where it is not there within a minute, 413 above 20 MiB, 422 for what cannot be played, with the line; 429 while
+    others upload.
     """
     if _receiving.locked():
         raise HTTPException(429, "two uploads are under way already; try again in a moment")
@@ -122,15 +125,19 @@ def cancel(identity: _Id, sources: SourcesDep) -> SimulationOut:
 
 
 async def _content(request: Request) -> bytes:
-    """The body, as long as it is not too large."""
+    """The body, as long as it is not too large and comes in time."""
     content = bytearray()
     told = request.headers.get("content-length", "")
     if told.isdecimal() and len(told) < 20 and int(told) > MOST_UPLOAD_BYTES:
         _too_large()
-    async for part in request.stream():
-        content += part
-        if len(content) > MOST_UPLOAD_BYTES:
-            _too_large()
+    try:
+        async with asyncio.timeout(_UPLOAD_S):
+            async for part in request.stream():
+                content += part
+                if len(content) > MOST_UPLOAD_BYTES:
+                    _too_large()
+    except TimeoutError as error:
+        raise HTTPException(408, _TOO_SLOW) from error
     return bytes(content)
 
 

@@ -255,6 +255,8 @@ def test_a_provider_that_is_gone_or_another_one(world: World) -> None:
     assert "calls itself 'https://another.example'" in world.client().get("/login/oidc").json()["detail"]
     world.provider.says.about = {"token_endpoint": "http://another.example/token"}
     assert "no https:// URL as its token_endpoint" in world.client().get("/login/oidc").json()["detail"]
+    world.provider.says.about = {"userinfo_endpoint": "http://another.example/people"}
+    assert "no https:// URL as its userinfo_endpoint" in world.client().get("/login/oidc").json()["detail"]
     world.provider.close()
     assert world.client().get("/login/oidc").status_code == 503
 

@@ -113,6 +113,34 @@ def test_a_page_of_somebody_else_cannot_ask_under_its_own_name(host: str, status
         assert "is not called" in seen.detail
 
 
+HERE_TRUSTED = Doors(trusted=("127.0.0.1/32",), names=("stoker.example.org",))
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "rebound.example:8000"}, 421),  # a browser on the proxy's machine, without the proxy
+        ({"host": "rebound.example:8000", "x_forwarded_proto": "https"}, 421),  # which a page may write itself
+        ({"host": "127.0.0.1:8000", "x_forwarded_host": "rebound.example"}, 421),
+        ({"host": "stoker.example.org", "x_forwarded_proto": "https", "x_forwarded_for": CLIENT}, 200),
+        ({"host": "stoker.example.org", "x_forwarded_host": "stoker.example.org:8443"}, 200),
+        ({"host": "upstream", "x_forwarded_host": "stoker.example.org", "x_forwarded_proto": "https"}, 200),
+        ({"host": "upstream", "x_forwarded_host": "any.example, stoker.example.org"}, 200),
+        ({"host": "127.0.0.1:8000"}, 200),  # our own clients
+        ({"host": "localhost:8000"}, 200),
+        ({"host": ""}, 200),
+    ],
+)
+def test_what_a_proxy_passes_on_must_be_a_name_of_ours_too(headers: dict[str, str], status: int) -> None:
+    seen = ask(HERE_TRUSTED, "127.0.0.1", **headers)
+    assert seen.status == status
+    assert ("give the name that it has as controller.public_url" in seen.body.decode()) is (status == 421)
+
+
+def test_a_proxy_that_speaks_tls_to_us_goes_by_the_certificate() -> None:
+    assert ask(HERE_TRUSTED, "127.0.0.1", scheme="https", host="any.example").status == 200
+
+
 def test_over_tls_the_certificate_says_what_it_is_called() -> None:
     assert ask(Doors(), CLIENT, scheme="https", host="any.example").status == 200
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from controller.api.app import create_app
+from controller.api.routes import simulations
 from controller.api.simulation_schemas import MOST_UPLOAD_BYTES, SimulationIn
 from controller.api.simulations import SimulationRefused, TooManySimulations, UnopenedSimulations
 from controller.core.errors import LostLease
@@ -111,6 +114,40 @@ def test_an_upload_that_is_too_large_is_not_taken(client: TestClient, desk: Fake
         "a trace may have 20 MiB; cut it, or use `stoker simulate`",
     )
     assert desk.asked == []
+
+
+async def stalled(desk: FakeSimulations, *parts: bytes) -> tuple[int, str]:
+    """What becomes of an upload that sends these parts, and then nothing."""
+    left = list(parts)
+    told: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        if not left:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": left.pop(0), "more_body": True}
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    headers = [(b"authorization", b"Bearer secret"), (b"content-length", b"1000")]
+    scope = {"type": "http", "method": "POST", "path": "/api/v1/simulations/traces", "query_string": b"", "state": {}}
+    connection = {"scheme": "http", "server": ("127.0.0.1", 8000), "client": ("127.0.0.1", 1), "headers": headers}
+    await create_app(sources_of(desk))({**scope, **connection}, receive, send)  # type: ignore[arg-type]
+    return told[0]["status"], json.loads(told[1]["body"])["detail"]
+
+
+def test_an_upload_that_stalls_gives_its_place_back(
+    client: TestClient, desk: FakeSimulations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulations, "_UPLOAD_S", 0.1)
+    monkeypatch.setattr(simulations, "_receiving", asyncio.Semaphore(2))
+
+    async def both() -> list[tuple[int, str]]:
+        return await asyncio.gather(stalled(desk), stalled(desk, b"a", b"b"))
+
+    for status, detail in asyncio.run(both()):
+        assert (status, detail.startswith("the trace was not here within 60 s; send a smaller one")) == (408, True)
+    assert client.post("/api/v1/simulations/traces", content=b"a").status_code == 201
 
 
 def test_an_upload_that_cannot_be_played(client: TestClient, desk: FakeSimulations) -> None:
