@@ -45,12 +45,11 @@ def up(
     detach: Annotated[bool, typer.Option("--detach", help="Return once everything is ready.")] = False,
 ) -> None:
     """Start everything, and follow it until Ctrl-C stops it again."""
-    from rich.console import Console
-
+    from controller.stack.terminal import Terminal
     from controller.stack.up import UpOptions
     from controller.stack.up import up as start
 
-    start(UpOptions(config, state_dir, runtime, detach), Console())
+    start(UpOptions(config, state_dir, runtime, detach), Terminal())
 
 
 @app.command()
@@ -234,6 +233,7 @@ add_commands(app)
 
 def main() -> None:
     """What the installed command calls. Anything unexpected is not caught: its traceback is what a report needs."""
+    from controller.core.printable import printable
     from controller.settings import ConfigError
     from controller.stack.trouble import Trouble
 
@@ -243,7 +243,8 @@ def main() -> None:
         sys.stderr.write(f"{error}\n")
         sys.exit(_BAD_CONFIGURATION)
     except Trouble as error:
-        sys.stderr.write(f"stoker: {error}\n")
+        sentence = printable(str(error), keep="\n")  # it may be the API's, about what others wrote
+        sys.stderr.write(f"stoker: {sentence}\n")
         sys.exit(_TROUBLE)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)

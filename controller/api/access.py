@@ -10,12 +10,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import Depends, HTTPException, Request
-from fastapi.concurrency import run_in_threadpool
 
 from controller.api.access_door import SEEN_EVERY
 from controller.api.deps import ALERTS_TOKEN, GATEWAY_TOKEN, LEADS, Sources, SourcesDep
@@ -31,8 +30,9 @@ from controller.core.people import (
     csrf_of,
     digest_of,
 )
+from controller.core.printable import printable
 
-_READING = ("GET", "HEAD", "OPTIONS")
+READING = ("GET", "HEAD", "OPTIONS")
 _BEARER = {"WWW-Authenticate": "Bearer"}
 _FORM = "application/x-www-form-urlencoded"
 _LONGEST = 500  # characters of what is written down: a path may be as long as anybody likes
@@ -44,7 +44,8 @@ class Caller:
     """Who asks. `how`: file, token or session; `role` None: nobody that is known.
 
     `csrf` is what a page must show with each change, `digest` what the session or token is kept as, and `label` the
-    name of a token. `shown`: something was shown that is good for nothing.
+    name of a token. `shown`: something was shown that is good for nothing. `noted`: refusals of this request that the
+    audit log has, so that none is written down twice.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Caller:
     digest: str = ""
     label: str = ""
     shown: bool = False
+    noted: list[str] = field(default_factory=list, compare=False, repr=False)
 
     def may(self, needed: Role) -> bool:
         """Whether the role is enough for that."""
@@ -116,12 +118,12 @@ def _session(sources: Sources, digest: str) -> tuple[Session, User] | None:
     now, known = sources.now(), sources.door.known
     with suppress(LostLease):  # whoever stands by knows nobody
         generation = known.generation
-        found = known.find(digest, now, lambda: sources.people.session(digest))
+        found = known.find(f"session:{digest}", now, lambda: sources.people.session(digest))
         if found is None or found[0].until <= now:
             return None
         session, user = found
         if now - session.seen_at >= SEEN_EVERY:
-            known.keep(digest, (replace(session, seen_at=now), user), now, generation)
+            known.keep(f"session:{digest}", (replace(session, seen_at=now), user), now, generation)
             with suppress(TransientError):
                 sources.people.seen(digest, now)
         return found
@@ -132,12 +134,12 @@ def _token(sources: Sources, digest: str) -> tuple[ApiToken, Role | None] | None
     now, known = sources.now(), sources.door.known
     with suppress(LostLease):
         generation = known.generation
-        found = known.find(digest, now, lambda: sources.people.token(digest))
+        found = known.find(f"token:{digest}", now, lambda: sources.people.token(digest))
         if found is None or not found[0].usable(now):
             return None
         token, owners = found
         if token.used_at is None or now - token.used_at >= SEEN_EVERY:
-            known.keep(digest, (replace(token, used_at=now), owners), now, generation)
+            known.keep(f"token:{digest}", (replace(token, used_at=now), owners), now, generation)
             with suppress(TransientError):
                 sources.people.token_used(digest, now)
         return found
@@ -154,15 +156,9 @@ def holds(sources: Sources, who: Caller) -> bool:
 
 def _at_least(needed: Role) -> Callable[..., Awaitable[None]]:
     async def require(request: Request, who: CallerDep, sources: SourcesDep) -> None:
-        try:
-            _require_role(who, needed, sources)
-            if who.how == "session" and request.method not in _READING:
-                await require_same_page(request, who.csrf)
-        except HTTPException as error:
-            if request.method not in _READING:
-                what = f"{request.method} {request.url.path}"
-                await run_in_threadpool(note_refused, sources, who, what, str(error.detail))
-            raise
+        _require_role(who, needed, sources)
+        if who.how == "session" and request.method not in READING:
+            await require_same_page(request, who.csrf)
 
     return require
 
@@ -194,8 +190,16 @@ def require_same_origin(request: Request) -> None:
     if site is not None:
         if site not in ("same-origin", "none"):
             raise HTTPException(403, _NOT_OURS)
-    elif origin is not None and urlsplit(origin).netloc != request.url.netloc:
+    elif origin is not None and _place_of(origin) != request.url.netloc:
         raise HTTPException(403, _NOT_OURS)
+
+
+def _place_of(origin: str) -> str | None:
+    """Host and port of an Origin; None for what no browser sends."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 async def _nobody() -> None:
@@ -250,11 +254,12 @@ def note_healing(
 
 
 def _write(sources: Sources, who: Caller, action: str, subject: str, why: str, outcome: str) -> None:
-    sources.people.write_audit([replace(_entry(sources, who, action, subject, outcome), why=why)])
+    sources.people.write_audit([replace(_entry(sources, who, action, subject, outcome), why=printable(why))])
 
 
 def note_refused(sources: Sources, who: Caller, what: str, why: str) -> None:
     """Write into the audit log that something was refused, as far as there is room for that. Never raises."""
+    who.noted.append(what)
     missed = sources.door.flood.admits(sources.now().timestamp())
     if missed is None:
         return
@@ -265,6 +270,7 @@ def note_refused(sources: Sources, who: Caller, what: str, why: str) -> None:
 
 
 def _entry(sources: Sources, who: Caller, action: str, subject: str, outcome: str) -> AuditEntry:
+    """As it is kept: printable, since whoever is refused chooses the path, and admins read this in a terminal."""
     how, subject, outcome = f"{who.how} {who.label}".rstrip(), subject[:_LONGEST], outcome[:_LONGEST]
-    role = "" if who.role is None else who.role.value
-    return AuditEntry(sources.now(), who.name, role, how, who.address, action, subject, outcome=outcome)
+    role, place = "" if who.role is None else who.role.value, printable(who.address)
+    return AuditEntry(sources.now(), who.name, role, how, place, action, printable(subject), outcome=printable(outcome))

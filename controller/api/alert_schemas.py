@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, TypeAdapter, Valida
 from pydantic_core import from_json
 
 from controller.core.alerts import Alert
+from controller.core.printable import printable
 
 MOST_BYTES = 10 * 1024 * 1024
 _MOST_READ = 1000  # alerts of one message, as many as can be kept
@@ -117,9 +118,7 @@ def _bounded(texts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _cut(text: str, most: int) -> str:
-    if len(text) > most:
-        text = f"{text[: most - 1]}…"
-    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
+    return printable(text if len(text) <= most else f"{text[: most - 1]}…")
 
 
 def _sentence(error: ValidationError, under: str = "") -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +15,7 @@ from controller.settings import load
 from controller.stack import api_client
 from controller.stack.api_client import Row
 from controller.stack.api_token import token_of
+from controller.stack.terminal import Terminal
 from controller.stack.trouble import Trouble
 
 _COLUMNS = ("state", "severity", "alert", "about", "since", "for", "summary", "what followed")
@@ -37,7 +37,7 @@ class Alerts:
 
     def print(self) -> None:
         """The table."""
-        console = Console()
+        console = Terminal()
         if not console.is_terminal:
             console.width = _WIDTH  # rich takes 80 columns for a pipe and would cut the sentences
         if self.rows:

@@ -13,6 +13,7 @@ from controller.settings import load
 from controller.stack import api_client
 from controller.stack.api_client import Row
 from controller.stack.api_token import token_of
+from controller.stack.terminal import shown
 from controller.stack.trouble import Trouble
 
 _DRILLS = "/api/v1/drills"
@@ -32,9 +33,9 @@ class DrillRows:
     def print(self) -> None:
         """A line for each; of a single one its course, too."""
         for row in self.rows:
-            print(_line(row))
+            print(shown(_line(row)))
             for line in _course(row) if self.single else ():
-                print(f"  {line}")
+                print(shown(f"  {line}"))
         if not self.rows:
             print("No drill is remembered.")
 

@@ -38,12 +38,15 @@ class EventsOptions:
 def events(options: EventsOptions) -> None:
     """Print what happened and what was decided; the newest at the end."""
     from controller.stack.events_requests import look, show
+    from controller.stack.terminal import shown
     from controller.stack.trouble import Trouble
 
     if options.as_json and options.as_csv:
         raise Trouble("--json and --csv are two forms; leave one out")
     found = look(options)
-    if options.as_json or options.as_csv:
-        typer.echo(found, nl=not options.as_csv)
+    if options.as_csv:
+        typer.echo("\r\n".join(map(shown, found.split("\r\n"))), nl=False)
+    elif options.as_json:
+        typer.echo(found)
     else:
         show(found)

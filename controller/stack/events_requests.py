@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
-from rich.console import Console
 from rich.text import Text
 
 from controller.stack.api_client import Client, Row
 from controller.stack.events_command import EventsOptions
+from controller.stack.terminal import Terminal
 from controller.stack.trouble import Trouble
 from controller.stack.when import parse_when
 
@@ -53,7 +53,7 @@ def _time(text: str) -> str:
 
 def show(answer: str) -> None:
     """A line for each, the newest at the end, where one looks first."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = _WIDTH
     told = json.loads(answer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +13,7 @@ from rich.text import Text
 from controller.core.model import Signal
 from controller.core.words import amount, counted, name
 from controller.stack.api_client import Row
+from controller.stack.terminal import Terminal
 
 _QUIET = "dim"
 _UNASKED = "-"
@@ -116,7 +117,7 @@ def ago(seconds: float) -> str:
 
 def show(parts: Sequence[RenderableType]) -> None:
     """On a terminal as wide as it is; elsewhere as wide as it takes."""
-    console = Console(highlight=False)
+    console = Terminal(highlight=False)
     if not console.is_terminal:
         console.width = 200
     for part in parts:

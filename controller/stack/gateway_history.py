@@ -11,7 +11,6 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +22,7 @@ from controller.settings import load
 from controller.stack import api_client
 from controller.stack.api_token import token_of
 from controller.stack.gateway_files import history_folder, revert_file
+from controller.stack.terminal import Terminal
 from controller.stack.trouble import Trouble
 
 _WIDTH = 200
@@ -157,8 +157,8 @@ def _row(revision: Revision) -> dict[str, Any]:
     }
 
 
-def _console() -> Console:
-    console = Console()
+def _console() -> Terminal:
+    console = Terminal()
     if not console.is_terminal:
         console.width = _WIDTH  # rich takes 80 columns for a pipe and would cut the reasons
     return console

@@ -50,11 +50,10 @@ def list_keys(state_dir: StateDir = STATE_DIR, as_json: AsJson = False) -> None:
     elif not rows:
         typer.echo("There are no keys; `stoker keys create NAME` makes one.")
     else:
-        from rich.console import Console
-
         from controller.stack.keys_view import table
+        from controller.stack.terminal import Terminal
 
-        console = Console()
+        console = Terminal()
         console.print(table(rows, console.width))
         if len(rows) == LISTED:
             console.print(f"These are the newest {LISTED}; GET /api/v1/keys?key=NAME finds others.")

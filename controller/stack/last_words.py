@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
-from rich.console import Console
 from rich.text import Text
 
 from controller.installation import Layout
@@ -14,6 +13,7 @@ from controller.settings import load
 from controller.stack import api_client
 from controller.stack.api_client import Row
 from controller.stack.api_token import token_of
+from controller.stack.terminal import Terminal
 from controller.stack.trouble import Trouble
 
 
@@ -29,7 +29,7 @@ class LastWords:
 
     def print(self) -> None:
         """A line for each replica, and what it wrote below it; the newest at the end, where one looks first."""
-        console = Console(soft_wrap=True)
+        console = Terminal(soft_wrap=True)
         for row in reversed(self.rows):
             console.print(Text(f"{row['at'][:19].replace('T', ' ')} UTC  {row['replica']}  {row['reason']}", "bold"))
             console.print(Text("\n".join(f"    {line}" for line in row["text"].splitlines())))

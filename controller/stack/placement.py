@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from controller.core.capacity import gib, short
 from controller.stack.api_client import Client, Row
 from controller.stack.pool_choice import choose_pool
+from controller.stack.terminal import Terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Places:
 
     def print(self) -> None:
         """A sentence, what the controller said of it, and a row for each place."""
-        console = Console(highlight=False)
+        console = Terminal(highlight=False)
         console.print(Text(sentence(self.told)))
         for reason in self.told["reasons"]:
             console.print(Text(reason["text"], style="yellow"))

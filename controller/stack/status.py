@@ -39,11 +39,10 @@ class Report:
 
     def print(self) -> None:
         """The table, under a line for each program that does not run."""
-        from rich.console import Console
-
         from controller.stack import gateway_view, gpu_view, view
+        from controller.stack.terminal import Terminal
 
-        console = Console()
+        console = Terminal()
         if not console.is_terminal:
             console.width = _WIDTH  # rich takes 80 columns for a pipe and would cut the reasons
         for one in self.programs:

@@ -1,4 +1,4 @@
-"""`stoker users invite|list|role|remove`: who may log in.
+"""`stoker users invite|invitations|withdraw|list|role|remove`: who may log in.
 
 What a command needs is imported when it runs.
 """
@@ -38,6 +38,28 @@ def invite(
         typer.echo(json.dumps(made.row, indent=2))
     else:
         made.print()
+
+
+@app.command()
+def invitations(state_dir: StateDir = STATE_DIR, as_json: AsJson = False) -> None:
+    """Print who is invited and has not opened the link yet."""
+    from controller.stack.users_requests import PeopleClient
+    from controller.stack.users_view import print_invitations
+
+    rows = PeopleClient(state_dir).invitations()
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        print_invitations(rows)
+
+
+@app.command()
+def withdraw(name: Name, why: Why = "", state_dir: StateDir = STATE_DIR) -> None:
+    """Make the link of an invitation good for nothing."""
+    from controller.stack.users_requests import PeopleClient
+
+    PeopleClient(state_dir).withdraw(name, why)
+    typer.echo(f"The invitation of {name} is withdrawn.")
 
 
 @app.command("list")

@@ -60,6 +60,14 @@ class PeopleClient:
         made = self._ask("/invitations", {"name": name, "role": role, "why": why})
         return Invited({**made, "link": link(self._api.settings, made["code"])})
 
+    def invitations(self) -> list[Row]:
+        """Those that can still be accepted, by name."""
+        return list(self._ask("/invitations"))
+
+    def withdraw(self, name: str, why: str) -> None:
+        """The link is good for nothing any more."""
+        self._ask(f"/invitations/{quote(name, safe='')}?{urlencode({'why': why})}", method="DELETE")
+
     def give_role(self, name: str, role: str, why: str) -> Row:
         """Another role."""
         return dict(self._ask(f"/users/{quote(name, safe='')}/role", {"role": role, "why": why}, "PUT"))
@@ -84,7 +92,8 @@ class PeopleClient:
             raise Trouble(f"{name} is the name of several tokens; write the id of one: {told}")
         if not found:
             raise Trouble(f"there is no token {name}; `stoker tokens list` shows those that there are")
-        self._ask(f"/tokens/{quote(found[0]['id'], safe='')}", method="DELETE")
+        of = urlencode({"of": found[0]["owner"]})  # which the token of an admin has to say
+        self._ask(f"/tokens/{quote(found[0]['id'], safe='')}?{of}", method="DELETE")
         return found[0]
 
     def audit(self, asked: dict[str, str]) -> list[Row]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from controller.stack.api_client import Row
+from controller.stack.terminal import Terminal
 
 _WIDTH = 200
 _NEVER = "never"
@@ -24,6 +24,15 @@ def print_users(rows: Sequence[Row]) -> None:
         (row["name"], row["role"], row["source"], _when(row["created_at"]), _when(row["logged_in_at"])) for row in rows
     ]
     _show(("name", "role", "by", "since", "last login"), cells)
+
+
+def print_invitations(rows: Sequence[Row]) -> None:
+    """A line for each."""
+    if not rows:
+        _console().print("Nobody is invited; `stoker users invite NAME` prints a link.")
+        return
+    cells = [(row["name"], row["role"], row["by"] or "-", _when(row["expires_at"])) for row in rows]
+    _show(("name", "role", "invited by", "ends"), cells)
 
 
 def print_tokens(rows: Sequence[Row]) -> None:
@@ -83,8 +92,8 @@ def _when(text: str | None) -> str:
     return datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _console() -> Console:
-    console = Console()
+def _console() -> Terminal:
+    console = Terminal()
     if not console.is_terminal:
         console.width = _WIDTH  # rich takes 80 columns for a pipe and would cut the reasons
     return console

@@ -111,9 +111,12 @@ def stop(drill: DrillId, sources: SourcesDep, who: CallerDep, why: Why = "") -> 
 @router.put("/{drill}", dependencies=[ADMIN])
 def report(drill: DrillId, told: DrillReportIn, sources: SourcesDep, who: CallerDep) -> DrillOut:
     """What a drill says of itself; the state directory's token lets it. Its first word begins one that is not known
-    yet, its end counts once."""
+    yet, and stands in the audit log; its end counts once. 503 where that cannot be written."""
     now = sources.now()
     known = sources.drills.drill(drill)
+    if known is None:  # one that was asked for is there already
+        why = f"{told.fault}, in a terminal{f': {told.why}' if told.why else ''}"
+        note(sources, who, "drill begin", f"pool/{told.pool}", why)
     before = known[0] if known else Drilled(drill, told.fault, told.pool, who.name, now, now, told.why)
     after = said(before, told.line, now)
     if DrillState(told.state) is not DrillState.RUNNING:

@@ -66,7 +66,7 @@ def create(wanted: KeyIn, sources: SourcesDep, who: CallerDep, response: Respons
     key = issue(grant, entropy, now)
     note(sources, who, "key create", f"key/{key.id}", _words("For", key, wanted.why))
     sources.keys.add_key(key)
-    _happened(sources, "key_created", key.id, _words("Made for", key, wanted.why))
+    _happened(sources, "key_created", key.id, f"Was made with {_plan(key)}.")
     response.headers.update(_NEVER_STORED)
     return NewKeyOut(key=secret_of(entropy), **_told(key, sources.offer, sources.access(), now))
 
@@ -86,7 +86,7 @@ def end(key: str, sources: SourcesDep, who: CallerDep, wanted: RevokeIn | None =
 
     (after,) = sources.keys.change_key(KeyId(key), change) or _missing(key)
     if before[0].revoked_at is None:
-        _happened(sources, "key_revoked", after.id, _words("Was for", after, why))
+        _happened(sources, "key_revoked", after.id, f"Was revoked; it had {_plan(after)}.")
     return KeyOut(**_told(after, sources.offer, sources.access(), now))
 
 
@@ -106,8 +106,7 @@ def renew(
 
     old, new = sources.keys.change_key(KeyId(key), change) or _missing(key)
     assert old.expires_at is not None  # rotate set it
-    words = f"{new.id} takes its place. {_words('Is for', new, given.why)}"
-    _happened(sources, "key_rotated", old.id, words)
+    _happened(sources, "key_rotated", old.id, f"{new.id} takes its place with {_plan(new)}.")
     response.headers.update(_NEVER_STORED)
     told = _told(new, sources.offer, sources.access(), now)
     return RotatedOut(key=secret_of(entropy), replaces=old.id, replaced_expires_at=old.expires_at, **told)
@@ -176,12 +175,17 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _words(begin: str, key: ApiKey, why: str) -> str:
-    parts = [f"{begin} {key.name!r}", f"plan {key.plan}" if key.plan else "no plan"]
-    return f"{', '.join(parts)}{f': {why}' if why else ''}."
+    """For the audit log."""
+    return f"{begin} {key.name!r}, {_plan(key)}{f': {why}' if why else ''}."
+
+
+def _plan(key: ApiKey) -> str:
+    return f"plan {key.plan}" if key.plan else "no plan"
 
 
 def _happened(sources: Sources, event: str, key: KeyId, message: str) -> None:
-    """A tick, which tells nginx, comes at once; a line, a count and a row say so."""
+    """A tick, which tells nginx, comes at once; a line, a count and a row say so. Viewers read them, so they name the
+    key by its id: whose it is, and why, is in the audit log."""
     sources.wake()
     seen = sources.latest()
     tick = seen.snapshot.tick if seen else 0

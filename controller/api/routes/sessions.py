@@ -12,6 +12,7 @@ from controller.core.people import Role, Session, looked_for
 
 router = APIRouter(prefix="/api/v1", max_body_size=64 * 1024)
 _NEVER_STORED = {"Cache-Control": "no-store"}
+_NO_TOKEN = "a token has no say in sessions; log in, or let the token of an admin name somebody by ?of=NAME"
 
 
 @router.get("/caller", dependencies=[VIEWER])
@@ -45,14 +46,15 @@ def _started(request: Request, response: Response, begun: Started) -> StartedOut
 
 @router.get("/sessions", dependencies=[VIEWER])
 def sessions(sources: SourcesDep, who: CallerDep, of: str | None = None) -> list[SessionOut]:
-    """One's own that go on, the newest first; an admin may ask for those of somebody else."""
+    """One's own that go on, the newest first; an admin may ask for those of somebody else. 403 for a token, unless an
+    admin's names somebody."""
     name = _whose(who, of)
     return [session_of(one, who) for one in sources.people.sessions(name) if one.until > sources.now()]
 
 
 @router.delete("/sessions", dependencies=[VIEWER])
 def end_others(sources: SourcesDep, who: CallerDep, of: str | None = None) -> EndedOut:
-    """End all of one's own but the one that asks; an admin may end all of somebody else."""
+    """End all of one's own but the one that asks; an admin may end all of somebody else. 403 likewise."""
     name = _whose(who, of)
     note(sources, who, "session end", f"user/{name}")
     ended = sources.people.end_sessions(name, but=who.digest or None)
@@ -72,7 +74,7 @@ def end(request: Request, response: Response, sources: SourcesDep, who: CallerDe
 
 @router.delete("/sessions/{session}", dependencies=[VIEWER])
 def end_one(session: str, sources: SourcesDep, who: CallerDep, of: str | None = None) -> EndedOut:
-    """End one of one's own; an admin may end one of somebody else. 404 for one that is over."""
+    """End one of one's own; an admin may end one of somebody else. 403 likewise, 404 for one that is over."""
     name = _whose(who, of)
     for one in sources.people.sessions(name):
         if one.id == session:
@@ -106,6 +108,9 @@ def session_of(one: Session, who: Caller) -> SessionOut:
 
 
 def _whose(who: Caller, of: str | None) -> str:
+    """A token is a program's: what gets hold of a low one must not keep its owner out."""
+    if who.how == "token" and not (of is not None and who.may(Role.ADMIN)):
+        raise HTTPException(403, _NO_TOKEN)
     if of is None or of == who.name:
         return who.name
     if not who.may(Role.ADMIN):

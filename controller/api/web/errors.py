@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException as AnyHttpException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from controller.api.access import Caller, caller
+from controller.api.access import READING, Caller, caller, note_refused
 from controller.api.web import shell
 from controller.core.errors import LostLease, TransientError
+from controller.core.printable import printable
 
 _Handler: TypeAlias = Callable[[Request, Exception], Awaitable[Response]]
 _NOBODY = Caller("", None, "", "")
@@ -36,6 +37,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+_NOTED = (401, 403, 409, 429)  # what the audit log has of changes that were asked for and not made
 _KNOWN = (403, 404, 409, 429, 500, 503)
 
 
@@ -80,20 +82,30 @@ def wants_page(request: Request) -> bool:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, AnyHttpException)
+    said = printable(str(error.detail))
+    if error.status_code in _NOTED and request.method not in READING:
+        await run_in_threadpool(_note, request, said)
     if not wants_page(request):
-        return await http_exception_handler(request, error)
+        return await http_exception_handler(request, AnyHttpException(error.status_code, said, error.headers))
     if error.status_code == 401:
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/login?{urlencode({'next': here})}", 303)
-    said = str(error.detail)
     plain = said == HTTPStatus(error.status_code).phrase  # nobody's words, and no news beside the title
     return await run_in_threadpool(_page, request, error.status_code, "" if plain else said)
 
 
+def _note(request: Request, why: str) -> None:
+    """Where it is known who asks, and the route has not done so itself. As far as there is room for refusals."""
+    who = getattr(request.state, "caller", None)
+    if isinstance(who, Caller) and not who.noted:
+        note_refused(request.app.state.sources, who, f"{request.method} {request.url.path}", why)
+
+
 async def _invalid(request: Request, error: Exception) -> Response:
+    """What is wrong and where, and nothing of what was sent: that may be a password, or what JSON cannot say."""
     assert isinstance(error, RequestValidationError)
     if not wants_page(request):
-        return await request_validation_exception_handler(request, error)
+        return JSONResponse({"detail": [_fault(one) for one in error.errors()]}, 422)
     return await run_in_threadpool(_page, request, 404, "")
 
 
@@ -114,7 +126,13 @@ async def _broken(request: Request, error: Exception) -> Response:
     return answer
 
 
-def _either(request: Request, status: int, detail: str) -> Response:
+def _fault(one: Mapping[str, Any]) -> dict[str, Any]:
+    place = [printable(part) if isinstance(part, str) else part for part in one["loc"]]
+    return {"type": one["type"], "loc": place, "msg": printable(one["msg"])}
+
+
+def _either(request: Request, status: int, sentence: str) -> Response:
+    detail = printable(sentence)
     return _page(request, status, detail) if wants_page(request) else JSONResponse({"detail": detail}, status)
 
 

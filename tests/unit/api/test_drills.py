@@ -158,6 +158,19 @@ def test_a_drill_of_a_terminal_is_known_from_its_first_word(client: TestClient, 
     (drill,) = client.get("/api/v1/drills").json()
     assert (drill["by"], drill["why"], drill["state"]) == ("state-directory", "a look", "running")
     assert given.events() == ["drill_started"]
+    client.put("/api/v1/drills/cafe", json={**REPORT, "line": "load"})
+    client.put("/api/v1/drills/cafe", json={**REPORT, "state": "passed"})
+    (noted,) = given.people.rows.audit
+    assert (noted.name, noted.how, noted.action, noted.subject) == (
+        "state-directory", "file", "drill begin", "pool/llama"
+    )  # fmt: skip
+    assert noted.why == "kill, in a terminal: a look"
+
+
+def test_a_drill_that_was_asked_for_is_noted_once(client: TestClient, given: Given) -> None:
+    name = begin(client)
+    client.put(f"/api/v1/drills/{name}", json={**REPORT, "line": "it begins"})
+    assert [entry.why for entry in given.people.rows.audit] == ["kill: Friday"]
 
 
 def test_an_end_whose_beginning_the_controller_missed_is_a_drill_all_the_same(client: TestClient, given: Given) -> None:

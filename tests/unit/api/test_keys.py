@@ -19,6 +19,7 @@ from controller.core.event import Event
 from controller.core.quota import Block, DayUsage, KeyUsage, QuotaKind, QuotaMemory, TokenLimits
 from controller.ports import AccessState
 from tests.fakes.clock import START, FakeClock
+from tests.fakes.people import FakePeople
 from tests.fakes.store import FakeKeys, FakeStore
 
 TOKEN = {"Authorization": "Bearer secret"}
@@ -120,29 +121,46 @@ def test_what_happened_is_told_and_kept(client: TestClient, given: Given) -> Non
 
     lines = [(event.event, event.subject, event.reason, event.message) for event in given.told]
     assert lines == [
-        ("key_created", f"key/{made['id']}", "Ordered", "Made for 'ci', plan gold: for the pipeline."),
-        ("key_rotated", f"key/{made['id']}", "Ordered", f"{rotated['id']} takes its place. Is for 'ci', plan gold."),
-        ("key_revoked", f"key/{made['id']}", "Ordered", "Was for 'ci', plan gold: lost."),
+        ("key_created", f"key/{made['id']}", "Ordered", "Was made with plan gold."),
+        ("key_rotated", f"key/{made['id']}", "Ordered", f"{rotated['id']} takes its place with plan gold."),
+        ("key_revoked", f"key/{made['id']}", "Ordered", "Was revoked; it had plan gold."),
     ]
     assert given.store.events(limit=9) == tuple(reversed(given.told))
+
+
+def test_whose_a_key_is_and_why_is_for_the_audit_log_only(given: Given) -> None:
+    people = FakePeople(given.store)
+    client = TestClient(create_app(replace(sources(given), people=people)), headers=TOKEN)
+    made = create(client, name="Acme Corp, contract 4711", why="they asked").json()
+    client.post(f"/api/v1/keys/{made['id']}/rotate", json={"why": "a laptop was lost"})
+    client.post(f"/api/v1/keys/{made['id']}/revoke", json={"why": "they left"})
+
+    told = str(given.told) + client.get("/api/v1/events").text
+    assert "Was made with no plan." in told
+    assert not any(words in told for words in ("Acme", "asked", "laptop", "left"))
+    assert [(entry.action, entry.why) for entry in people.rows.audit] == [
+        ("key create", "For 'Acme Corp, contract 4711', no plan: they asked."),
+        ("key rotate", "Is for 'Acme Corp, contract 4711', no plan: a laptop was lost."),
+        ("key revoke", "Was for 'Acme Corp, contract 4711', no plan: they left."),
+    ]
 
 
 @pytest.mark.parametrize(
     ("asked", "names"),
     [
-        ("", ["Bob", "ada 2", "Ada"]),
-        ("?text=ada", ["ada 2", "Ada"]),
-        ("?text=ada&limit=1", ["ada 2"]),
-        ("?plan=gold", ["Ada"]),
-        ("?state=usable", ["Bob", "Ada"]),
-        ("?state=blocked", ["Ada"]),
+        ("", ["Bob", "tim 2", "Tim"]),
+        ("?text=tim", ["tim 2", "Tim"]),  # no word that an id could have in it
+        ("?text=tim&limit=1", ["tim 2"]),
+        ("?plan=gold", ["Tim"]),
+        ("?state=usable", ["Bob", "Tim"]),
+        ("?state=blocked", ["Tim"]),
         ("?key=Bob", ["Bob"]),
     ],
 )
 def test_keys_are_found(client: TestClient, given: Given, asked: str, names: list[str]) -> None:
-    given.state, first = AccessState(), create(client, name="Ada", plan="gold").json()["id"]
+    given.state, first = AccessState(), create(client, name="Tim", plan="gold").json()["id"]
     given.clock.advance(1)
-    second = create(client, name="ada 2").json()["id"]
+    second = create(client, name="tim 2").json()["id"]
     given.clock.advance(1)
     create(client, name="Bob")
     client.post(f"/api/v1/keys/{second}/revoke")

@@ -63,6 +63,10 @@ def test_who_may_log_in(installed: Installed) -> None:
     (made,) = installed.world.people.rows.invitations.values()
     assert (made.name, made.role, made.digest) == ("ada", Role.OPERATOR, digest_of(link.partition("#")[2]))
     assert link.startswith(f"http://127.0.0.1:{load(installed.layout.config).ports.controller}/join#")
+    assert "state-directory" in installed.stoker("users", "invitations").output
+    assert [row["name"] for row in json.loads(installed.stoker("users", "invitations", "--json").output)] == ["ada"]
+    assert installed.stoker("users", "withdraw", "ada").output == "The invitation of ada is withdrawn.\n"
+    assert "Nobody is invited" in installed.stoker("users", "invitations").output
 
     installed.world.people.rows.users |= {name: User(name, Role.ADMIN, START) for name in ("ada", "root")}
     assert installed.stoker("users", "role", "ada", "viewer").output == "ada is viewer from now on.\n"
@@ -86,13 +90,14 @@ def test_tokens(installed: Installed, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setenv("STOKER_TOKEN", row["token"])  # which wins over the file
     assert "a token makes no tokens" in str(installed.stoker("tokens", "create", "another").exception)
+    assert [token["id"] for token in json.loads(installed.stoker("tokens", "list", "--json").output)] == [row["id"]]
     monkeypatch.delenv("STOKER_TOKEN")
     installed.stoker("tokens", "create", "ci")
     assert "the name of several tokens" in str(installed.stoker("tokens", "revoke", "ci").exception)
     assert "is good for nothing any more" in installed.stoker("tokens", "revoke", row["id"]).output
     assert "there is no token gone" in str(installed.stoker("tokens", "revoke", "gone").exception)
     actions = [entry["action"] for entry in json.loads(installed.stoker("audit", "--json").output)]
-    assert actions == ["token remove", "token create", "token create"]
+    assert actions == ["token remove", "token create", "refused", "token create"]
 
 
 def test_the_audit_log_is_printed_as_text(installed: Installed) -> None:

@@ -1,0 +1,117 @@
+"""What was asked for and not done: that it is written down once, as text, and told in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from controller.core.people import Role, User, csrf_of
+from controller.core.policy import PoolPolicy, ScalingPolicy
+from tests.fakes.clock import START
+from tests.fakes.overrides import FakeDrills
+from tests.unit.api.callers import as_admin, as_role, logged_in
+from tests.unit.api.people_world import PASSWORD, World
+from tests.unit.core.build import POOL
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def client(world: World) -> Iterator[TestClient]:
+    with world.client as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "said"),
+    [
+        ("POST", "/api/v1/tokens", {"name": "x", "role": "admin"}, 403, "a token has at most the role of who makes it"),
+        ("DELETE", "/api/v1/sessions?of=root", None, 403, "the sessions of others need the role admin, and ada is"),
+        ("DELETE", "/api/v1/tokens/tok_1?of=root", None, 403, "the tokens of others need the role admin, and ada is"),
+        ("POST", "/api/v1/drills", {"fault": "kill", "why": "x", "force": True}, 403, "needs the role admin; leave"),
+        ("POST", "/api/v1/pools/llama/resume", {}, 409, "nobody has paused llama"),
+        ("POST", "/api/v1/password", {"old": "x", "new": "y"}, 409, "ada has no password here"),
+    ],
+)
+def test_what_a_route_itself_refuses_is_in_the_audit_log(
+    world: World, client: TestClient, method: str, path: str, body: Any, status: int, said: str
+) -> None:
+    policy = PoolPolicy(POOL, POOL, ScalingPolicy())
+    world.app.state.sources = replace(world.sources(), policies=[policy], drills=FakeDrills(world.store))
+    csrf = {"X-CSRF-Token": logged_in(client, world.people, Role.OPERATOR)}
+
+    answer = client.request(method, path, json=body, headers=csrf)
+
+    assert (answer.status_code, said in answer.json()["detail"]) == (status, True)
+    (noted,) = world.noted()
+    assert (noted.action, noted.subject) == ("refused", f"{method} {path.partition('?')[0]}")
+    assert (noted.name, noted.role, noted.how, noted.refused) == ("ada", "operator", "session", True)
+    assert noted.outcome == answer.json()["detail"]
+
+
+def test_that_the_last_admin_stays_is_in_the_audit_log(world: World, client: TestClient) -> None:
+    world.people.rows.users["root"] = User("root", Role.ADMIN, START)
+
+    assert as_admin(client).delete("/api/v1/users/root").status_code == 409
+    assert client.put("/api/v1/users/root/role", json={"role": "viewer"}).status_code == 409
+    assert [(entry.subject, entry.refused) for entry in world.noted()] == [
+        ("DELETE /api/v1/users/root", True), ("PUT /api/v1/users/root/role", True)
+    ]  # fmt: skip
+
+
+def test_what_is_refused_to_a_page_is_in_the_audit_log(world: World, client: TestClient) -> None:
+    logged_in(client, world.people, Role.VIEWER)
+
+    assert client.post("/logout", headers={"Accept": "text/html"}).status_code == 403
+    assert [(entry.name, entry.subject) for entry in world.noted()] == [("ada", "POST /logout")]
+
+
+def test_what_is_only_looked_at_and_what_is_not_there_is_not_written_down(world: World, client: TestClient) -> None:
+    as_role(client, world.people, Role.VIEWER)
+
+    assert client.get("/api/v1/users").status_code == 403
+    assert client.delete("/api/v1/simulations/none").status_code in (404, 409, 503)
+    assert client.post("/api/v1/nothing").status_code == 404
+    assert [entry for entry in world.noted() if entry.subject.startswith("GET") or "nothing" in entry.subject] == []
+
+
+def test_what_is_written_down_where_it_is_found_out_is_not_written_twice(world: World, client: TestClient) -> None:
+    world.add(User("ada", Role.OPERATOR, START))
+    started = client.post("/api/v1/sessions", json={"name": "ada", "password": PASSWORD})
+    csrf = {"X-CSRF-Token": csrf_of(client.cookies["stoker_session"])}
+    assert started.status_code == 201
+
+    wrong = client.post("/api/v1/password", json={"old": "wrong", "new": "x"}, headers=csrf)
+    assert wrong.status_code == 403
+    assert client.post("/api/v1/sessions", json={"name": "ada", "password": "wrong"}).status_code == 401
+    assert client.post("/api/v1/joins", json={"code": "x", "password": PASSWORD}).status_code == 404
+    assert [entry.subject for entry in world.noted("refused")] == ["password", "login", "join"]
+
+
+def test_refusals_of_routes_share_the_room_of_all(world: World, client: TestClient) -> None:
+    csrf = {"X-CSRF-Token": logged_in(client, world.people, Role.OPERATOR)}
+    for _ in range(100):
+        client.delete("/api/v1/sessions?of=root", headers=csrf)
+
+    assert len(world.noted()) == 60
+
+
+def test_whoever_is_refused_writes_no_orders_for_a_terminal(world: World, client: TestClient) -> None:
+    client.post("/api/v1/orders/%1B%5D52;c;c3R1ZmY=%07%C2%9B2J")
+    as_role(client, world.people, Role.VIEWER)
+    client.delete("/api/v1/sessions/%1B[2J")
+    as_admin(client).delete("/api/v1/users/%1B[2J?why=%1B[2J")
+    world.people.rows.users["ada"] = User("ada", Role.VIEWER, START)
+    client.delete("/api/v1/users/ada?why=%1B[2J%00")
+
+    assert client.put("/api/v1/users/ada/role%1B", json={"role": "viewer"}).status_code in (404, 405)
+    kept = [text for entry in world.noted() for text in (entry.subject, entry.outcome, entry.why, entry.address)]
+    assert " [2J " in kept
+    assert all(text.isprintable() for text in kept)
