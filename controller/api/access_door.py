@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from controller.api.access_passwords import Passwords
-from controller.core.throttle import Throttle
+from controller.core.throttle import Guess, Throttle, Who
 
 KNOWN_FOR = timedelta(seconds=5)  # another process may have ended it meanwhile; this one forgets at once
 SEEN_EVERY = timedelta(minutes=1)
@@ -88,17 +88,17 @@ class Door:
         self.known, self.flood, self.passwords = Known(), Flood(), Passwords()
         self._throttle, self._lock = Throttle(), threading.Lock()
 
-    def left_s(self, name: str, address: str, now: datetime, *, at_home: bool) -> float:
-        """How long a login must wait."""
+    def begin(self, who: Who, now: datetime) -> tuple[float, Guess | None]:
+        """How long a login must wait, in seconds, or a guess, which counts as failed until it is known."""
         with self._lock:
-            return self._throttle.left_s(name, address, now.timestamp(), at_home=at_home)
+            return self._throttle.begin(who, now.timestamp())
 
-    def failed(self, name: str, address: str, now: datetime) -> None:
-        """A login failed."""
+    def withdraw(self, guess: Guess) -> None:
+        """It was not looked at."""
         with self._lock:
-            self._throttle.failed(name, address, now.timestamp())
+            self._throttle.withdraw(guess)
 
-    def succeeded(self, name: str, address: str) -> None:
-        """A login succeeded."""
+    def succeeded(self, guess: Guess) -> None:
+        """It was that person."""
         with self._lock:
-            self._throttle.succeeded(name, address)
+            self._throttle.succeeded(guess)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from fastapi import HTTPException, Request, Response
@@ -19,14 +21,19 @@ from controller.core.people import (
     SECRET_BYTES,
     Session,
     User,
+    browser_known,
+    browser_text,
     csrf_of,
     digest_of,
     fault_of_password,
     named,
     secret_of,
 )
+from controller.core.printable import printable
+from controller.core.throttle import Guess, Who, place_of
 
 _AGENT_KEPT = 200
+_BROWSER_S = 180 * 86400
 _WRONG = "the name or the password is wrong"
 _GONE = "this invitation was used, has expired or was replaced; ask for another one"
 
@@ -54,17 +61,17 @@ def log_in(request: Request, sources: Sources, name: str, password: str) -> Star
     controller leads or too many log in at once.
     """
     require_leader(sources)
-    name, address = _name_of(name), address_of(request)
-    _require_patience(sources, name, address)
-    user = sources.people.user(name)
-    kept = user.password if user is not None else ""
-    if not sources.door.passwords.fits(password[: LONGEST_PASSWORD + 1], kept) or user is None:
-        sources.door.failed(name, address, sources.now())
+    name, address, passwords = _name_of(name), address_of(request), sources.door.passwords
+    with _guessing(sources, Who(name, address, _browser(request, sources, name))) as guess:
+        user = sources.people.user(name)
+        kept = user.password if user is not None else ""
+        fits = passwords.fits(password[: LONGEST_PASSWORD + 1], kept, place_of(address))
+    if not fits or user is None:
         note_refused(sources, Caller(name, None, "password", address), "login", _WRONG)
         raise HTTPException(401, _WRONG)
-    sources.door.succeeded(name, address)
-    if sources.door.passwords.outdated(user.password):
-        _renew(sources, user, sources.door.passwords.make(password))
+    sources.door.succeeded(guess)
+    if passwords.outdated(user.password):
+        user = _renewed(sources, user, passwords.make(password, place_of(address)))
     return start_session(request, sources, user, "password")
 
 
@@ -75,28 +82,40 @@ def _name_of(text: str) -> str:
         return ""  # nobody has that name, and it takes as long to say so
 
 
-def _require_patience(sources: Sources, name: str, address: str) -> None:
-    """Before the password is looked at: a wrong one and a right one wait alike."""
-    now, door = sources.now(), sources.door
-    if not door.left_s(name, address, now, at_home=False):
-        return
-    at_home = any(session.address == address for session in sources.people.sessions(name))
-    left = math.ceil(door.left_s(name, address, now, at_home=at_home))
-    if left > 0:
-        sentence = f"too many logins failed; try again in {left} s"
-        raise HTTPException(429, sentence, {"Retry-After": str(left)})
+def _browser(request: Request, sources: Sources, name: str) -> str:
+    """The mark of this browser, where that person has logged in with it since the password is what it is."""
+    shown = request.cookies.get(_browser_cookie(request), "")
+    user = sources.people.user(name) if shown and name else None
+    return browser_known(shown, user) if user is not None else ""
+
+
+@contextmanager
+def _guessing(sources: Sources, who: Who) -> Iterator[Guess]:
+    """While the password is looked at: a wrong one and a right one wait alike. Answers 429 for who must wait."""
+    left, guess = sources.door.begin(who, sources.now())
+    if guess is None:
+        wait = str(math.ceil(left))
+        raise HTTPException(429, f"too many logins failed; try again in {wait} s", {"Retry-After": wait})
+    try:
+        yield guess
+    except BaseException:
+        sources.door.withdraw(guess)
+        raise
 
 
 def start_session(request: Request, sources: Sources, user: User, how: str) -> Started:
-    """A new one of that user, which must be saved; the session of the browser that asks ends, if it has one.
+    """A new one of that user, as it is saved; the session of the browser that asks ends, if it has one.
 
-    `how` is for the audit log: password, invitation, oidc. Answers 503 where that cannot be written.
+    `how` is for the audit log: password, invitation, oidc. Answers 401 where that person has another password by now,
+    or is gone, 503 where it cannot be written down.
     """
     now, address = sources.now(), address_of(request)
     secret = secret_of(secrets.token_bytes(SECRET_BYTES))
-    agent = request.headers.get("user-agent", "")[:_AGENT_KEPT]
+    agent = printable(request.headers.get("user-agent", "")[:_AGENT_KEPT])
     note(sources, Caller(user.name, user.role, how, address), "login", f"user/{user.name}")
-    sources.people.start_session(Session(digest_of(secret), user.name, now, now, address, agent))
+    begun = Session(digest_of(secret), user.name, now, now, address, agent)
+    if not sources.people.start_session(begun, user.password):
+        raise HTTPException(401, "that password was changed in this very moment; log in with the new one")
     old = request.cookies.get(cookie_name(request))
     if old is not None:
         _end(sources, digest_of(old))
@@ -121,6 +140,20 @@ def give_cookie(request: Request, response: Response, started: Started) -> None:
         httponly=True,
         samesite="lax",
     )
+    if started.user.password:
+        response.set_cookie(
+            _browser_cookie(request),
+            browser_text(secret_of(secrets.token_bytes(SECRET_BYTES)), started.user),
+            max_age=_BROWSER_S,
+            path="/",
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="strict",
+        )
+
+
+def _browser_cookie(request: Request) -> str:
+    return f"{cookie_name(request)}_known"
 
 
 def log_out(request: Request, sources: Sources, who: Caller, response: Response) -> None:
@@ -145,7 +178,7 @@ def join(request: Request, sources: Sources, code: str, password: str) -> Starte
         note_refused(sources, Caller("", None, "invitation", address), "join", _GONE)
         raise HTTPException(404, _GONE)
     _require_possible(password, found.name)
-    kept = sources.door.passwords.make(password)
+    kept = sources.door.passwords.make(password, place_of(address))
     before = sources.people.user(found.name)
     role = found.role if before is None else before.role
     note(sources, Caller(found.name, role, "invitation", address), "join", f"user/{found.name}")
@@ -162,24 +195,31 @@ def change_password(sources: Sources, who: Caller, old: str, new: str) -> None:
     user = sources.people.user(who.name)
     if user is None or not user.password:
         raise HTTPException(409, f"{who.name} has no password here, so there is none to change")
-    _require_patience(sources, user.name, who.address)
-    if not sources.door.passwords.fits(old[: LONGEST_PASSWORD + 1], user.password):
-        sources.door.failed(user.name, who.address, sources.now())
+    place, passwords = place_of(who.address), sources.door.passwords
+    with _guessing(sources, Who(user.name, who.address, who.digest)) as guess:
+        fits = passwords.fits(old[: LONGEST_PASSWORD + 1], user.password, place)
+    if not fits:
         note_refused(sources, who, "password", "the old password is wrong")
         raise HTTPException(403, "the old password is wrong")
+    sources.door.succeeded(guess)
     _require_possible(new, user.name)
-    kept = sources.door.passwords.make(new)
+    kept = passwords.make(new, place)
     note(sources, who, "password change", f"user/{user.name}")
-    if sources.people.change_user(user.name, lambda now: replace(now, password=kept), but=who.digest) is None:
-        raise HTTPException(409, f"{who.name} was removed meanwhile, so there is no password to change")
+    changed = sources.people.change_user(user.name, _unless_changed(user, kept), but=who.digest)
+    if changed is None or changed.password != kept:
+        raise HTTPException(409, f"{who.name} was removed or got another password meanwhile; this one was not taken")
     sources.door.known.forget()
 
 
-def _renew(sources: Sources, user: User, kept: str) -> None:
+def _renewed(sources: Sources, user: User, kept: str) -> User:
     """The same password, kept in today's way, unless it was changed meanwhile. No session begins or ends by it."""
-    now = sources.people.user(user.name)
-    if now is not None and now.password == user.password:
-        sources.people.save_user(replace(now, password=kept))
+    changed = sources.people.change_user(user.name, _unless_changed(user, kept), ends=False)
+    return user if changed is None else changed
+
+
+def _unless_changed(seen: User, kept: str) -> Callable[[User], User]:
+    """That password, of somebody who still has the one that was seen."""
+    return lambda now: replace(now, password=kept) if now.password == seen.password else now
 
 
 def _require_possible(password: str, name: str) -> None:

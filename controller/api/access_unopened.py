@@ -26,7 +26,9 @@ class UnopenedPeople:
         """Refused."""
         raise LostLease(_REFUSAL)
 
-    def change_user(self, name: str, change: Callable[[User], User], *, but: str | None = None) -> User | None:
+    def change_user(
+        self, name: str, change: Callable[[User], User], *, but: str | None = None, ends: bool = True
+    ) -> User | None:
         """Refused."""
         raise LostLease(_REFUSAL)
 
@@ -42,11 +44,19 @@ class UnopenedPeople:
         """Refused."""
         raise LostLease(_REFUSAL)
 
+    def invitations(self) -> tuple[Invitation, ...]:
+        """Refused."""
+        raise LostLease(_REFUSAL)
+
+    def withdraw(self, name: str) -> bool:
+        """Refused."""
+        raise LostLease(_REFUSAL)
+
     def accept(self, digest: str, password: str, at: datetime) -> User | None:
         """Refused."""
         raise LostLease(_REFUSAL)
 
-    def start_session(self, session: Session) -> None:
+    def start_session(self, session: Session, password: str) -> bool:
         """Refused."""
         raise LostLease(_REFUSAL)
 
@@ -66,7 +76,7 @@ class UnopenedPeople:
         """Refused."""
         raise LostLease(_REFUSAL)
 
-    def add_token(self, token: ApiToken) -> None:
+    def add_token(self, token: ApiToken) -> bool:
         """Refused."""
         raise LostLease(_REFUSAL)
 

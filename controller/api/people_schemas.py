@@ -118,6 +118,15 @@ class InvitationOut(BaseModel):
     expires_at: datetime
 
 
+class PendingOut(BaseModel):
+    """An invitation that nobody has accepted yet."""
+
+    name: str
+    role: Role
+    by: str = Field(description="Who made it; empty: somebody with the state directory, before there was a user.")
+    expires_at: datetime
+
+
 class TokenIn(BaseModel):
     """A token that is wanted."""
 

@@ -136,9 +136,25 @@ class AuditFilter:
     refused: bool | None = None
 
 
-def joined(invitation: Invitation, known: User | None, password: str, at: datetime) -> User:
-    """Whoever accepts it: with the role that it says, or as that one is known already."""
-    return User(invitation.name, invitation.role, at, password) if known is None else replace(known, password=password)
+class LastAdmin(ValueError):
+    """Without that one nobody could say who may use the controller."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is the last admin; make somebody else one first")
+
+
+def require_admin(name: str, before: Role, after: Role | None, others: int) -> None:
+    """`others`: admins but that one; `after`: None: it is removed. Raises `LastAdmin` where nobody would be left."""
+    if before is Role.ADMIN and after is not Role.ADMIN and not others:
+        raise LastAdmin(name)
+
+
+def joined(invitation: Invitation, known: User | None, password: str, at: datetime) -> User | None:
+    """Whoever accepts it: with the role that it says, or as that one is known already. None for who is known by now,
+    and by another place: that one needs no password, and must not get one from whoever has the link."""
+    if known is None:
+        return User(invitation.name, invitation.role, at, password)
+    return replace(known, password=password) if known.source == "password" else None
 
 
 def named(text: str) -> str:
@@ -179,6 +195,26 @@ def secret_of(entropy: bytes) -> str:
 def csrf_of(secret: str) -> str:
     """What a page must show beside the cookie with that secret: whoever knows it has seen the page."""
     return hmac.new(secret.encode("utf-8", "replace"), b"csrf", hashlib.sha256).hexdigest()
+
+
+def browser_text(mark: str, user: User) -> str:
+    """What a browser keeps in which that person has logged in: a mark of random text, and that it is of ours.
+
+    Signed with what is kept of the password, so it is good for nothing once that is another one.
+    """
+    return f"{mark}.{_signed(mark, user)}"
+
+
+def browser_known(text: str, user: User) -> str:
+    """The mark in it; empty where that person has not logged in there with the password of now."""
+    mark, _, shown = text.partition(".")
+    known = bool(user.password) and hmac.compare_digest(_signed(mark, user).encode(), shown.encode("utf-8", "replace"))
+    return mark if known else ""
+
+
+def _signed(mark: str, user: User) -> str:
+    said = f"browser {user.name} {mark}".encode("utf-8", "replace")
+    return hmac.new(user.password.encode("utf-8", "replace"), said, hashlib.sha256).hexdigest()
 
 
 def token_text(entropy: bytes) -> str:

@@ -24,17 +24,21 @@ class PeopleStore(Protocol):
         ...
 
     def save_user(self, user: User) -> None:
-        """A new one, or what has changed of one."""
+        """A new one, or what has changed of one. Invitations by who is no admin (any more) are withdrawn."""
         ...
 
-    def change_user(self, name: str, change: Callable[[User], User], *, but: str | None = None) -> User | None:
-        """Change what is kept of somebody, and end that one's sessions, all `but` the one of that digest, in one
-        transaction, so that nothing that happens meanwhile is undone. None, and nothing is changed, where there is
-        nobody of that name (any more)."""
+    def change_user(
+        self, name: str, change: Callable[[User], User], *, but: str | None = None, ends: bool = True
+    ) -> User | None:
+        """Change what is kept of somebody, and end that one's sessions, all `but` the one of that digest, or none where
+        it `ends` none, in one transaction, so that nothing that happens meanwhile is undone. Invitations as with
+        `save_user`. None, and nothing is changed, where there is nobody of that name (any more). Raises `LastAdmin`
+        where nobody would be left with that role."""
         ...
 
     def remove_user(self, name: str) -> None:
-        """With sessions, tokens and invitations. One that is gone is success."""
+        """With sessions, tokens, and invitations for and by that one. One that is gone is success. Raises `LastAdmin`
+        likewise."""
         ...
 
     def invite(self, invitation: Invitation) -> None:
@@ -46,13 +50,23 @@ class PeopleStore(Protocol):
         """That one, expired or not."""
         ...
 
-    def accept(self, digest: str, password: str, at: datetime) -> User | None:
-        """Use up the invitation: that person has this password from now on, what is known of that one stays, and all
-        sessions end, in one transaction. None where the invitation is gone: nothing is changed then."""
+    def invitations(self) -> tuple[Invitation, ...]:
+        """All that nobody has used, by name, expired ones, too."""
         ...
 
-    def start_session(self, session: Session) -> None:
-        """A new one, and when its user logged in; those that are over at that time are forgotten."""
+    def withdraw(self, name: str) -> bool:
+        """The invitation for that name is good for nothing any more. Whether there was one."""
+        ...
+
+    def accept(self, digest: str, password: str, at: datetime) -> User | None:
+        """Use up the invitation: that person has this password from now on, what is known of that one stays, and all
+        sessions end, in one transaction. None where the invitation is gone, or of no use (`joined`): nothing else is
+        changed then."""
+        ...
+
+    def start_session(self, session: Session, password: str) -> bool:
+        """A new one, and when its user logged in; those that are over at that time are forgotten. False, and nothing is
+        begun, where that one's kept password is not this one (any more), or there is nobody of that name."""
         ...
 
     def session(self, digest: str) -> tuple[Session, User] | None:
@@ -71,8 +85,8 @@ class PeopleStore(Protocol):
         """Of that person; `only` the one of that digest, or all `but` that one. How many they were."""
         ...
 
-    def add_token(self, token: ApiToken) -> None:
-        """A new one."""
+    def add_token(self, token: ApiToken) -> bool:
+        """A new one. False, and it is not kept, where its owner is nobody (any more)."""
         ...
 
     def token(self, digest: str) -> tuple[ApiToken, Role | None] | None:

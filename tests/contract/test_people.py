@@ -18,6 +18,7 @@ from controller.core.people import (
     AuditEntry,
     AuditFilter,
     Invitation,
+    LastAdmin,
     Role,
     Session,
     User,
@@ -75,7 +76,7 @@ def test_people_come_back_whole_and_change(database: Database, people: PeopleSto
 
 def test_a_session_is_found_with_its_user_and_notes_the_login(people: PeopleStore) -> None:
     people.save_user(ADA)
-    people.start_session(session(5))
+    people.start_session(session(5), ADA.password)
 
     assert people.session(session(5).digest) == (session(5), replace(ADA, logged_in_at=session(5).created_at))
     people.seen(session(5).digest, START + timedelta(hours=1))
@@ -87,9 +88,9 @@ def test_a_session_is_found_with_its_user_and_notes_the_login(people: PeopleStor
 def test_sessions_that_are_over_are_forgotten(people: PeopleStore, passed: timedelta) -> None:
     people.save_user(ADA)
     late = START + passed
-    people.start_session(session(1, created_at=START, seen_at=late if passed == LONGEST else START))
-    people.start_session(session(2, created_at=late - timedelta(minutes=1), seen_at=late))
-    people.start_session(session(3, created_at=late, seen_at=late))
+    people.start_session(session(1, created_at=START, seen_at=late if passed == LONGEST else START), ADA.password)
+    people.start_session(session(2, created_at=late - timedelta(minutes=1), seen_at=late), ADA.password)
+    people.start_session(session(3, created_at=late, seen_at=late), ADA.password)
 
     assert [found.digest for found in people.sessions("ada")] == [session(3).digest, session(2).digest]
 
@@ -102,8 +103,8 @@ def test_sessions_end(people: PeopleStore, which: dict[str, int], left: list[int
     for user in (ADA, BOB):
         people.save_user(user)
     for number in (1, 2, 3):
-        people.start_session(session(number))
-    people.start_session(session(4, BOB))
+        people.start_session(session(number), ADA.password)
+    people.start_session(session(4, BOB), BOB.password)
 
     ended = people.end_sessions("ada", **{name: session(number).digest for name, number in which.items()})
 
@@ -129,10 +130,73 @@ def test_a_token_is_found_with_the_role_of_its_owner(people: PeopleStore) -> Non
     assert people.token(full.digest) is None
 
 
+def test_no_session_begins_with_a_password_that_is_another_by_now(people: PeopleStore) -> None:
+    assert not people.start_session(session(1), ADA.password), "there is nobody of that name"
+    people.save_user(ADA)
+    people.invite(invitation("code"))
+    people.accept(digest_of("code"), "new", START)
+
+    assert not people.start_session(session(1), ADA.password)
+    assert people.sessions("ada") == ()
+    assert people.user("ada") == replace(ADA, password="new"), "nor is it told that somebody logged in"
+    assert people.start_session(session(1), "new")
+    assert people.sessions("ada") == (session(1),)
+
+
+def test_nobody_s_token_is_kept(people: PeopleStore) -> None:
+    assert not people.add_token(token(1))
+    assert people.tokens() == ()
+    people.save_user(ADA)
+    assert people.add_token(token(1))
+    assert people.add_token(token(2, "state-directory"))
+
+
+def test_the_last_admin_stays(people: PeopleStore) -> None:
+    for user in (replace(ADA, role=Role.ADMIN), BOB):
+        people.save_user(user)
+    people.start_session(session(1), ADA.password)
+
+    for change in (
+        lambda: people.change_user("ada", lambda now: replace(now, role=Role.OPERATOR)),
+        lambda: people.remove_user("ada"),
+    ):
+        with pytest.raises(LastAdmin, match="ada is the last admin"):
+            change()
+    assert people.user("ada") == replace(ADA, role=Role.ADMIN, logged_in_at=session(1).created_at)
+    assert people.sessions("ada") == (session(1),)
+    people.save_user(replace(BOB, role=Role.ADMIN))
+    people.remove_user("ada")
+    assert people.users() == (replace(BOB, role=Role.ADMIN),)
+
+
+def test_two_admins_who_put_each_other_down_are_not_both_gone(database: Database, people: PeopleStore) -> None:
+    for user in (ADA, BOB):
+        people.save_user(replace(user, role=Role.ADMIN))
+    begin, told = threading.Barrier(2), []
+
+    def put_down(store: PeopleStore, name: str) -> None:
+        begin.wait()
+        try:
+            store.change_user(name, lambda now: replace(now, role=Role.VIEWER))
+        except LastAdmin as error:
+            told.append(str(error))
+
+    threads = [
+        threading.Thread(target=put_down, args=(database.people(database.store()), name)) for name in ("ada", "bob")
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(told) == 1
+    assert [user.role for user in people.users()].count(Role.ADMIN) == 1
+
+
 def test_who_is_removed_leaves_nothing_to_come_in_with(people: PeopleStore) -> None:
     for user in (ADA, BOB):
         people.save_user(user)
-        people.start_session(session(1 if user is ADA else 2, user))
+        people.start_session(session(1 if user is ADA else 2, user), user.password)
         people.add_token(token(1 if user is ADA else 2, user.name))
         people.invite(invitation(user.name, user))
 
@@ -164,27 +228,67 @@ def test_expired_invitations_are_forgotten_with_the_next_one(people: PeopleStore
     assert people.invitation(digest_of("old")) is None
 
 
+def test_invitations_are_listed_and_withdrawn(people: PeopleStore) -> None:
+    people.invite(invitation("b", BOB))
+    people.invite(invitation("a"))
+
+    assert people.invitations() == (invitation("a"), invitation("b", BOB))
+    assert people.withdraw("ada")
+    assert not people.withdraw("ada")
+    assert people.accept(digest_of("a"), "new", START) is None
+    assert people.invitations() == (invitation("b", BOB),)
+
+
+@pytest.mark.parametrize("how", ["removed", "lowered", "saved"])
+def test_invitations_by_who_may_no_longer_make_them_are_withdrawn(people: PeopleStore, how: str) -> None:
+    for user in (replace(ADA, role=Role.ADMIN), replace(BOB, role=Role.ADMIN)):
+        people.save_user(user)
+    people.invite(invitation("theirs", replace(ADA, name="eve"), by="ada"))
+    people.invite(invitation("another", replace(ADA, name="fay"), by="bob"))
+    people.change_user("ada", lambda now: replace(now, password="new"))
+    assert len(people.invitations()) == 2, "the role is the same"
+    if how == "removed":
+        people.remove_user("ada")
+    elif how == "saved":
+        people.save_user(ADA)
+    else:
+        people.change_user("ada", lambda now: replace(now, role=Role.VIEWER))
+
+    assert [one.name for one in people.invitations()] == ["fay"]
+
+
+def test_an_invitation_gives_nobody_a_password_who_logs_in_elsewhere(people: PeopleStore) -> None:
+    people.invite(invitation("code", BOB))
+    people.save_user(BOB)
+
+    assert people.accept(digest_of("code"), "new", START) is None
+    assert (people.user("bob"), people.invitations()) == (BOB, ())
+
+
 def test_an_invitation_ends_what_ran_with_the_old_password(people: PeopleStore) -> None:
     people.save_user(ADA)
-    people.start_session(session(1))
+    people.start_session(session(1), ADA.password)
     people.invite(invitation("code"))
 
-    assert people.accept(digest_of("code"), "new", START) == replace(ADA, password="new")
+    after = replace(ADA, password="new", logged_in_at=session(1).created_at)
+    assert people.accept(digest_of("code"), "new", START) == after
     assert people.accept(digest_of("code"), "once more", START) is None
-    assert people.user("ada") == replace(ADA, password="new")
+    assert people.user("ada") == after
     assert people.sessions("ada") == ()
 
 
 def test_a_change_keeps_what_happened_meanwhile_and_ends_the_sessions(people: PeopleStore) -> None:
     people.save_user(ADA)
-    people.start_session(session(1))
-    people.start_session(session(2))
+    people.start_session(session(1), ADA.password)
+    people.start_session(session(2), ADA.password)
     people.save_user(replace(ADA, role=Role.VIEWER))
     changed = people.change_user("ada", lambda now: replace(now, password="new"), but=session(2).digest)
 
     assert changed is not None
     assert (changed.role, changed.password) == (Role.VIEWER, "new")
     assert people.user("ada") == changed
+    assert [one.digest for one in people.sessions("ada")] == [session(2).digest]
+    people.change_user("ada", lambda now: replace(now, password="newer"), ends=False)
     assert [one.digest for one in people.sessions("ada")] == [session(2).digest]
 
 
@@ -248,8 +352,9 @@ def test_nothing_is_written_once_another_leads(database: Database, store: Any, p
         lambda: people.save_user(BOB),
         lambda: people.change_user("ada", lambda user: BOB),
         lambda: people.remove_user("ada"),
+        lambda: people.withdraw("ada"),
         lambda: people.accept(digest_of("code"), "new", START),
-        lambda: people.start_session(session(1)),
+        lambda: people.start_session(session(1), ADA.password),
         lambda: people.end_sessions("ada"),
         lambda: people.add_token(token(1)),
         lambda: people.write_audit([entry(1)]),

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from controller.core.people import (
     INVITED_FOR,
+    STATE_DIRECTORY,
     ApiToken,
     AuditEntry,
     AuditFilter,
@@ -16,6 +17,7 @@ from controller.core.people import (
     Session,
     User,
     joined,
+    require_admin,
 )
 from tests.fakes.store import FakeStore
 
@@ -49,22 +51,44 @@ class FakePeople:
 
     def save_user(self, user: User) -> None:
         with self._store.leading():
-            self.rows.users[user.name] = user
+            self._save(user)
 
-    def change_user(self, name: str, change: Callable[[User], User], *, but: str | None = None) -> User | None:
+    def change_user(
+        self, name: str, change: Callable[[User], User], *, but: str | None = None, ends: bool = True
+    ) -> User | None:
         with self._store.leading():
-            if name not in self.rows.users:
+            before = self.rows.users.get(name)
+            if before is None:
                 return None
-            user = self.rows.users[name] = change(self.rows.users[name])
-            self._without(lambda session: session.user == name and but != session.digest)
+            user = change(before)
+            require_admin(name, before.role, user.role, self._admins(name))
+            self._save(user)
+            if ends:
+                self._without(lambda session: session.user == name and but != session.digest)
             return user
 
     def remove_user(self, name: str) -> None:
         with self._store.leading():
+            known = self.rows.users.get(name)
+            if known is not None:
+                require_admin(name, known.role, None, self._admins(name))
             self.rows.users.pop(name, None)
             self._without(lambda session: session.user == name)
             self.rows.tokens = {key: token for key, token in self.rows.tokens.items() if token.owner != name}
-            self.rows.invitations = {key: one for key, one in self.rows.invitations.items() if one.name != name}
+            self._withdraw(lambda invitation: name in (invitation.name, invitation.by))
+
+    def _save(self, user: User) -> None:
+        self.rows.users[user.name] = user
+        if user.role is not Role.ADMIN:
+            self._withdraw(lambda invitation: invitation.by == user.name)
+
+    def _admins(self, but: str) -> int:
+        return sum(user.role is Role.ADMIN and user.name != but for user in self.rows.users.values())
+
+    def _withdraw(self, gone: Callable[[Invitation], bool]) -> bool:
+        before = len(self.rows.invitations)
+        self.rows.invitations = {key: one for key, one in self.rows.invitations.items() if not gone(one)}
+        return len(self.rows.invitations) < before
 
     def invite(self, invitation: Invitation) -> None:
         with self._store.leading():
@@ -79,22 +103,36 @@ class FakePeople:
         with self.database.asked():
             return self.rows.invitations.get(digest)
 
+    def invitations(self) -> tuple[Invitation, ...]:
+        with self.database.asked():
+            return tuple(sorted(self.rows.invitations.values(), key=lambda one: one.name))
+
+    def withdraw(self, name: str) -> bool:
+        with self._store.leading():
+            return self._withdraw(lambda invitation: invitation.name == name)
+
     def accept(self, digest: str, password: str, at: datetime) -> User | None:
         with self._store.leading():
             invitation = self.rows.invitations.pop(digest, None)
             if invitation is None:
                 return None
             user = joined(invitation, self.rows.users.get(invitation.name), password, at)
+            if user is None:
+                return None
             self._without(lambda session: session.user == user.name)
             self.rows.users[user.name] = user
             return user
 
-    def start_session(self, session: Session) -> None:
+    def start_session(self, session: Session, password: str) -> bool:
         with self._store.leading():
+            known = self.rows.users.get(session.user)
+            if known is None or known.password != password:
+                return False
             self._without(lambda known: known.until <= session.created_at)
             self.rows.sessions[session.digest] = session
             user = self.rows.users[session.user]
             self.rows.users[user.name] = replace(user, logged_in_at=session.created_at)
+            return True
 
     def session(self, digest: str) -> tuple[Session, User] | None:
         with self.database.asked():
@@ -123,9 +161,12 @@ class FakePeople:
             del self.rows.sessions[digest]
         return len(ended)
 
-    def add_token(self, token: ApiToken) -> None:
+    def add_token(self, token: ApiToken) -> bool:
         with self._store.leading():
+            if token.owner != STATE_DIRECTORY and token.owner not in self.rows.users:
+                return False
             self.rows.tokens[token.digest] = token
+            return True
 
     def token(self, digest: str) -> tuple[ApiToken, Role | None] | None:
         with self.database.asked():

@@ -49,7 +49,7 @@ class World:
         self.people, now = fleet.people, fleet.clock.now()
         for role in Role:
             name, token, cookie = f"a-{role}", f"st_{role}", f"session-of-{role}"
-            kept = door.passwords.make("correct horse battery")
+            kept = door.passwords.make("correct horse battery", "here")
             self.people.rows.users[name] = User(name, role, now, kept)
             made = ApiToken(f"tok_{role}", "tests", name, role, token_prefix(token), digest_of(token), now)
             self.people.rows.tokens[made.digest] = made

@@ -28,6 +28,7 @@ from controller.core.people import (
     IDLE,
     INVITED_FOR,
     LONGEST,
+    STATE_DIRECTORY,
     ApiToken,
     AuditEntry,
     AuditFilter,
@@ -36,6 +37,7 @@ from controller.core.people import (
     Session,
     User,
     joined,
+    require_admin,
 )
 
 _AUDIT_KEPT = timedelta(days=366)
@@ -63,26 +65,34 @@ class SqlPeople:
     def save_user(self, user: User) -> None:
         """See `PeopleStore.save_user`."""
         with self._store.leading() as session:
-            session.merge(user_row(user))
+            _save(session, user)
 
-    def change_user(self, name: str, change: Callable[[User], User], *, but: str | None = None) -> User | None:
+    def change_user(
+        self, name: str, change: Callable[[User], User], *, but: str | None = None, ends: bool = True
+    ) -> User | None:
         """See `PeopleStore.change_user`. The lead is locked meanwhile: nobody else writes in between."""
         with self._store.leading() as session:
             row = session.get(UserRow, name)
             if row is None:
                 return None
-            user = change(read_user(row))
-            session.merge(user_row(user))
-            session.exec(delete(SessionRow).where(*_theirs(name, but=but)))
+            before = read_user(row)
+            user = change(before)
+            require_admin(name, before.role, user.role, _admins(session, but=name))
+            _save(session, user)
+            if ends:
+                session.exec(delete(SessionRow).where(*_theirs(name, but=but)))
             return user
 
     def remove_user(self, name: str) -> None:
         """See `PeopleStore.remove_user`."""
         with self._store.leading() as session:
+            row = session.get(UserRow, name)
+            if row is not None:
+                require_admin(name, read_user(row).role, None, _admins(session, but=name))
             session.exec(delete(UserRow).where(col(UserRow.name) == name))
             session.exec(delete(SessionRow).where(col(SessionRow.name) == name))
             session.exec(delete(TokenRow).where(col(TokenRow.owner) == name))
-            session.exec(delete(InvitationRow).where(col(InvitationRow.name) == name))
+            session.exec(delete(InvitationRow).where(or_(InvitationRow.name == name, InvitationRow.by == name)))
 
     def invite(self, invitation: Invitation) -> None:
         """See `PeopleStore.invite`."""
@@ -97,6 +107,17 @@ class SqlPeople:
             row = session.get(InvitationRow, digest)
             return None if row is None else read_invitation(row)
 
+    def invitations(self) -> tuple[Invitation, ...]:
+        """See `PeopleStore.invitations`."""
+        with self._store.reading() as session:
+            found = session.exec(select(InvitationRow).order_by(col(InvitationRow.name)))
+            return tuple(read_invitation(row) for row in found)
+
+    def withdraw(self, name: str) -> bool:
+        """See `PeopleStore.withdraw`."""
+        with self._store.leading() as session:
+            return bool(session.exec(delete(InvitationRow).where(col(InvitationRow.name) == name)).rowcount)
+
     def accept(self, digest: str, password: str, at: datetime) -> User | None:
         """See `PeopleStore.accept`. The lead is locked meanwhile: nobody else takes it in between."""
         with self._store.leading() as session:
@@ -106,19 +127,25 @@ class SqlPeople:
             known = session.get(UserRow, row.name)
             user = joined(read_invitation(row), None if known is None else read_user(known), password, at)
             session.delete(row)
+            if user is None:
+                return None
             session.exec(delete(SessionRow).where(col(SessionRow.name) == user.name))
             session.merge(user_row(user))
             return user
 
-    def start_session(self, session: Session) -> None:
+    def start_session(self, session: Session, password: str) -> bool:
         """See `PeopleStore.start_session`."""
         idle = col(SessionRow.seen_at) <= iso(session.created_at - IDLE)
         old = col(SessionRow.created_at) <= iso(session.created_at - LONGEST)
         mine = col(UserRow.name) == session.user
         with self._store.leading() as transaction:
+            user = transaction.get(UserRow, session.user)
+            if user is None or user.password != password:
+                return False
             transaction.exec(delete(SessionRow).where(or_(idle, old)))
             transaction.add(session_row(session))
             transaction.exec(update(UserRow).where(mine).values(logged_in_at=iso(session.created_at)))
+            return True
 
     def session(self, digest: str) -> tuple[Session, User] | None:
         """See `PeopleStore.session`."""
@@ -143,10 +170,13 @@ class SqlPeople:
         with self._store.leading() as session:
             return int(session.exec(delete(SessionRow).where(*_theirs(user, only=only, but=but))).rowcount)
 
-    def add_token(self, token: ApiToken) -> None:
+    def add_token(self, token: ApiToken) -> bool:
         """See `PeopleStore.add_token`."""
         with self._store.leading() as session:
+            if token.owner != STATE_DIRECTORY and session.get(UserRow, token.owner) is None:
+                return False
             session.add(token_row(token))
+            return True
 
     def token(self, digest: str) -> tuple[ApiToken, Role | None] | None:
         """See `PeopleStore.token`."""
@@ -191,6 +221,18 @@ class SqlPeople:
         query = select(AuditRow).where(*_conditions(wanted)).order_by(col(AuditRow.id).desc()).limit(limit)
         with self._store.reading() as session:
             return tuple(read_audit(row) for row in session.exec(query))
+
+
+def _save(session: SqlSession, user: User) -> None:
+    session.merge(user_row(user))
+    if user.role is not Role.ADMIN:
+        session.exec(delete(InvitationRow).where(col(InvitationRow.by) == user.name))
+
+
+def _admins(session: SqlSession, *, but: str) -> int:
+    """How many others there are."""
+    query = select(func.count()).where(UserRow.role == Role.ADMIN.value, UserRow.name != but)
+    return session.exec(query).one()
 
 
 def _theirs(user: str, *, only: str | None = None, but: str | None = None) -> list[Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated
 
@@ -10,17 +12,19 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from controller.api.access import ADMIN, CallerDep, note
 from controller.api.deps import Sources, SourcesDep, base_of
-from controller.api.people_schemas import InvitationIn, InvitationOut, RoleIn, UserOut
+from controller.api.people_schemas import InvitationIn, InvitationOut, PendingOut, RoleIn, UserOut
 from controller.core.people import (
     INVITED_FOR,
     SECRET_BYTES,
     Invitation,
+    LastAdmin,
     Role,
     User,
     digest_of,
     invited_role,
     looked_for,
     named,
+    require_admin,
     secret_of,
 )
 
@@ -36,13 +40,15 @@ def users(sources: SourcesDep) -> list[UserOut]:
 
 @router.put("/users/{name}/role")
 def change(name: str, wanted: RoleIn, sources: SourcesDep, who: CallerDep) -> UserOut:
-    """Give somebody another role; that one's sessions end. 404 for nobody, 409 for the last admin."""
+    """Give somebody another role; that one's sessions end, and with a lower one invitations by that one are withdrawn.
+    404 for nobody, 409 for the last admin."""
     user = _known(sources, name)
-    if user.role is Role.ADMIN and wanted.role is not Role.ADMIN:
-        _require_another_admin(sources, user)
     if user.role is not wanted.role:
-        note(sources, who, "user role", f"user/{user.name}", f"From {user.role} to {wanted.role}. {wanted.why}".strip())
-        changed = sources.people.change_user(user.name, lambda now: replace(now, role=wanted.role))
+        with _but_the_last_admin():
+            require_admin(user.name, user.role, wanted.role, _other_admins(sources, user))
+            told = f"From {user.role} to {wanted.role}. {wanted.why}".strip()
+            note(sources, who, "user role", f"user/{user.name}", told)
+            changed = sources.people.change_user(user.name, lambda now: replace(now, role=wanted.role))
         sources.door.known.forget()
         user = changed or _known(sources, name)  # removed meanwhile: nobody
     return user_of(user)
@@ -50,13 +56,24 @@ def change(name: str, wanted: RoleIn, sources: SourcesDep, who: CallerDep) -> Us
 
 @router.delete("/users/{name}", status_code=204)
 def remove(name: str, sources: SourcesDep, who: CallerDep, why: Why = "") -> None:
-    """With sessions, tokens and invitations. 404 for nobody, 409 for the last admin."""
+    """With sessions, tokens, and invitations for and by that one. 404 for nobody, 409 for the last admin."""
     user = _known(sources, name)
-    if user.role is Role.ADMIN:
-        _require_another_admin(sources, user)
-    note(sources, who, "user remove", f"user/{user.name}", why)
-    sources.people.remove_user(user.name)
+    with _but_the_last_admin():
+        require_admin(user.name, user.role, None, _other_admins(sources, user))
+        note(sources, who, "user remove", f"user/{user.name}", why)
+        sources.people.remove_user(user.name)
     sources.door.known.forget()
+
+
+@router.get("/invitations")
+def invitations(sources: SourcesDep) -> list[PendingOut]:
+    """Those that can still be accepted, by name; without their codes, which are told once."""
+    now = sources.now()
+    return [
+        PendingOut(name=one.name, role=one.role, by=one.by, expires_at=one.expires_at)
+        for one in sources.people.invitations()
+        if one.expires_at > now
+    ]
 
 
 @router.post("/invitations", status_code=201)
@@ -79,6 +96,16 @@ def invite(
     response.headers["Cache-Control"] = "no-store"
     link = f"{base_of(request, sources)}/join#{code}"
     return InvitationOut(name=name, role=role, code=code, link=link, expires_at=expires_at)
+
+
+@router.delete("/invitations/{name}", status_code=204)
+def withdraw(name: str, sources: SourcesDep, who: CallerDep, why: Why = "") -> None:
+    """Its link is good for nothing any more. 404 where nobody of that name is invited."""
+    invited = looked_for(name)
+    if all(one.name != invited for one in sources.people.invitations()):
+        raise HTTPException(404, f"nobody called {name!r} is invited; GET /api/v1/invitations lists who is")
+    note(sources, who, "invitation withdraw", f"user/{invited}", why)
+    sources.people.withdraw(invited)
 
 
 def user_of(user: User) -> UserOut:
@@ -104,7 +131,14 @@ def _known(sources: Sources, name: str) -> User:
     return user
 
 
-def _require_another_admin(sources: Sources, user: User) -> None:
-    others = [other for other in sources.people.users() if other.role is Role.ADMIN and other.name != user.name]
-    if not others:
-        raise HTTPException(409, f"{user.name} is the last admin; make somebody else one first")
+def _other_admins(sources: Sources, user: User) -> int:
+    return sum(other.role is Role.ADMIN and other.name != user.name for other in sources.people.users())
+
+
+@contextmanager
+def _but_the_last_admin() -> Iterator[None]:
+    """Answers 409, found out before it is noted, or by the store where two do it at once."""
+    try:
+        yield
+    except LastAdmin as error:
+        raise HTTPException(409, str(error)) from error

@@ -23,8 +23,10 @@ def account(request: Request, sources: SourcesDep, caller: CallerDep) -> HTMLRes
     now, people = sources.now(), sources.people
     try:
         user = people.user(caller.name)
-        sessions = [session_of(one, caller) for one in people.sessions(caller.name) if one.until > now]
-        tokens = [TokenOut(**told(one, now)) for one in people.tokens(caller.name)]
+        mine = caller.how != "token"  # which has a say in itself alone
+        sessions = [session_of(one, caller) for one in people.sessions(caller.name) if mine and one.until > now]
+        shown = [one for one in people.tokens(caller.name) if mine or one.digest == caller.digest]
+        tokens = [TokenOut(**told(one, now)) for one in shown]
     except LostLease:  # the page says who leads
         user, sessions, tokens = None, [], []
     return render(

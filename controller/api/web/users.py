@@ -7,7 +7,7 @@ from fastapi.responses import HTMLResponse
 
 from controller.api.access import ADMIN, CallerDep
 from controller.api.deps import SourcesDep
-from controller.api.routes.people import user_of
+from controller.api.routes.people import invitations, user_of
 from controller.api.web.shell import render
 from controller.core.errors import LostLease
 from controller.core.people import Role
@@ -17,9 +17,10 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/users", dependencies=[ADMIN])
 def users(request: Request, sources: SourcesDep, caller: CallerDep) -> HTMLResponse:
-    """All, by name."""
+    """All, by name, and who is invited."""
     try:
-        rows = [user_of(user) for user in sources.people.users()]
+        rows, invited = [user_of(user) for user in sources.people.users()], invitations(sources)
     except LostLease:  # the page says who leads
-        rows = []
-    return render(request, sources, caller, "users.html", rows=rows, roles=[role.value for role in Role])
+        rows, invited = [], []
+    roles = [role.value for role in Role]
+    return render(request, sources, caller, "users.html", rows=rows, invited=invited, roles=roles)

@@ -67,7 +67,7 @@ class World:
 
     def add(self, user: User, password: str = PASSWORD) -> None:
         """Somebody who may log in with a password."""
-        kept = self.door.passwords.make(password)
+        kept = self.door.passwords.make(password, "here")
         self.people.rows.users[user.name] = User(user.name, user.role, user.created_at, kept)
 
     def noted(self, action: str | None = None) -> list[AuditEntry]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,9 +17,11 @@ from httpx import Response
 
 from controller.api.access_passwords import Passwords
 from controller.core.people import Role, User, csrf_of, digest_of
+from controller.core.throttle import Who
 from tests.fakes.clock import START
 from tests.unit.api.callers import as_admin, as_role, logged_in
 from tests.unit.api.people_world import PASSWORD, World
+from tests.waiting import wait_for
 
 NEW = "another long password"
 
@@ -108,14 +112,64 @@ def test_who_fails_too_often_waits(world: World, client: TestClient) -> None:
     assert log_in(client).status_code == 201
 
 
-def test_guesses_from_everywhere_keep_nobody_out_who_was_in(world: World) -> None:
-    home, away = world.another("192.0.2.1"), world.another("192.0.2.2")
-    log_in(home)
+def test_guesses_from_everywhere_keep_nobody_out_of_a_browser_that_was_in(world: World) -> None:
+    known, new = world.another("192.0.2.1"), world.another("192.0.2.2")
+    log_in(known)
     for number in range(30):
-        world.door.failed("ada", f"198.51.100.{number}", world.clock.now())
+        world.door.begin(Who("ada", f"198.51.100.{number}"), world.clock.now())
+    known.cookies.delete("stoker_session")
 
-    assert log_in(away).status_code == 429
-    assert log_in(home).status_code == 201
+    assert log_in(new).status_code == 429
+    assert log_in(known, password="wrong").status_code == 401
+    assert log_in(known).status_code == 201
+    assert log_in(known, "bob").status_code == 401, "it is known for one person only"
+
+
+def test_a_known_browser_is_one_of_nobody_else_and_ends_with_the_password(world: World, client: TestClient) -> None:
+    answer = log_in(client)
+    cookie = next(one for one in answer.headers.get_list("set-cookie") if one.startswith("stoker_session_known="))
+    for part in ("HttpOnly", "SameSite=strict", "Path=/", "Max-Age=15552000"):
+        assert part in cookie
+    thief = world.another("192.0.2.66")
+    thief.cookies.set("stoker_session_known", client.cookies["stoker_session_known"])
+    for number in range(30):
+        world.door.begin(Who("ada", f"198.51.100.{number}"), world.clock.now())
+
+    tried = [log_in(thief, password="wrong").status_code for _ in range(7)]
+    assert tried == [401] * 5 + [429] * 2
+    world.people.rows.users["ada"] = replace(world.people.rows.users["ada"], password="of another")
+    assert "stoker_session_known" in thief.cookies
+    assert log_in(thief, password="wrong").status_code == 429, "it is worth nothing now"
+
+
+def test_a_login_that_was_not_looked_at_counts_for_nothing(world: World, client: TestClient) -> None:
+    world.people.database.gone = True
+    for _ in range(8):
+        assert log_in(client).status_code == 503
+    world.people.database.gone = False
+
+    assert log_in(client).status_code == 201
+
+
+def test_the_old_password_lets_nobody_in_who_was_being_looked_at_when_it_changed(world: World) -> None:
+    """The check of a password takes a while, and others wait for it."""
+    thief, owner = world.another(), world.another()
+    csrf = {"X-CSRF-Token": log_in(owner).json()["csrf"]}
+    fits = world.door.passwords.fits
+
+    def slow(password: str, kept: str, place: str) -> bool:
+        found = fits(password, kept, place)
+        world.door.passwords.fits = fits  # type: ignore[method-assign]
+        changed = owner.post("/api/v1/password", json={"old": PASSWORD, "new": NEW}, headers=csrf)
+        assert changed.status_code == 204
+        return found
+
+    world.door.passwords.fits = slow  # type: ignore[method-assign]
+    answer = log_in(thief)
+
+    assert (answer.status_code, "set-cookie" in answer.headers) == (401, False)
+    assert "changed in this very moment" in answer.json()["detail"]
+    assert [session.digest for session in world.people.sessions("ada")] == [digest_of(owner.cookies["stoker_session"])]
 
 
 def test_a_page_of_another_site_logs_nobody_in(client: TestClient) -> None:
@@ -145,16 +199,16 @@ def test_a_password_made_with_old_parameters_is_made_anew(world: World, client: 
 
 def test_only_so_many_wait_for_their_password_to_be_looked_at() -> None:
     passwords = Passwords()
-    kept = passwords.make(PASSWORD)
+    kept = passwords.make(PASSWORD, "here")
     refused, fits = [], []
 
-    def ask() -> None:
+    def ask(place: str) -> None:
         try:
-            fits.append(passwords.fits(PASSWORD, kept))
+            fits.append(passwords.fits(PASSWORD, kept, place))
         except HTTPException as error:
             refused.append(error.status_code)
 
-    threads = [threading.Thread(target=ask) for _ in range(12)]
+    threads = [threading.Thread(target=ask, args=(f"place {number}",)) for number in range(12)]
     with passwords._turn:  # somebody's takes long
         for thread in threads:
             thread.start()
@@ -164,6 +218,22 @@ def test_only_so_many_wait_for_their_password_to_be_looked_at() -> None:
         thread.join()
 
     assert (refused, fits) == ([503] * 7, [True] * 5)
+    assert not passwords._waiting
+
+
+def test_one_place_does_not_fill_the_queue() -> None:
+    passwords = Passwords(PasswordHasher(time_cost=2, memory_cost=64, parallelism=1))
+    kept = passwords.make(PASSWORD, "here")
+    with ThreadPoolExecutor() as pool, passwords._one("here"):
+        second = pool.submit(passwords.fits, PASSWORD, kept, "here")
+        wait_for(lambda: passwords._waiting["here"] == 2, 10, "it waits")
+        with pytest.raises(HTTPException, match="503"):
+            passwords.fits(PASSWORD, kept, "here")
+        other = pool.submit(passwords.fits, PASSWORD, kept, "there")
+        wait_for(lambda: passwords._waiting["there"] == 1, 10, "it waits, too")
+
+    assert second.result()
+    assert other.result()
 
 
 def invite(client: TestClient, name: str = "bob", **wanted: Any) -> Response:
@@ -234,6 +304,38 @@ def test_whom_nobody_can_invite(
     assert answer.status_code == status
     assert said in str(answer.json()["detail"])
     assert world.people.rows.invitations == {}
+
+
+def test_invitations_are_seen_and_withdrawn(world: World, client: TestClient) -> None:
+    code = invite(as_admin(client), "Bob", role="operator").json()["code"]
+    invite(client, "eve")
+    world.clock.advance(3600)
+    told = client.get("/api/v1/invitations").json()
+
+    assert [(one["name"], one["role"], one["by"]) for one in told] == [
+        ("bob", "operator", "state-directory"), ("eve", "viewer", "state-directory")
+    ]  # fmt: skip
+    assert code not in str(told)
+    page = client.get("/users").text
+    assert all(f"/api/v1/invitations/{name}?why=" in page for name in ("bob", "eve"))
+    assert client.delete("/api/v1/invitations/BOB?why=mistyped").status_code == 204
+    assert client.delete("/api/v1/invitations/bob").status_code == 404
+    assert join(world.another(), code).status_code == 404
+    (noted,) = world.noted("invitation withdraw")
+    assert (noted.subject, noted.why) == ("user/bob", "mistyped")
+    world.clock.advance(24 * 3600)
+    assert client.get("/api/v1/invitations").json() == []
+
+
+def test_who_was_removed_comes_back_by_no_invitation_of_their_own(world: World, client: TestClient) -> None:
+    world.add(User("eve", Role.ADMIN, START))
+    csrf = {"X-CSRF-Token": logged_in(client, world.people, Role.ADMIN, "eve")}
+    made = client.post("/api/v1/invitations", json={"name": "eve2", "role": "admin"}, headers=csrf).json()
+    client.cookies.clear()
+    world.people.rows.users["ada"] = replace(world.people.rows.users["ada"], role=Role.ADMIN)
+    assert as_admin(client).delete("/api/v1/users/eve").status_code == 204
+
+    assert join(world.another(), made["code"]).status_code == 404
 
 
 def test_another_role_ends_the_sessions(world: World, client: TestClient) -> None:
