@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from controller.core.model import PoolName, ReplicaId
 from tests.fakes.big_fleet import BigFleet, app_of
 from tests.waiting import wait_for
 
@@ -233,3 +234,60 @@ def test_the_dialog_of_bounds_begins_with_those_in_force(served: Served, page: P
         page.locator("[data-open=bounds]").click()
         expect(page.locator("#bounds-ceiling")).to_have_value(str(ceiling))
         page.keyboard.press("Escape")
+
+
+def test_a_dialog_does_what_it_says_whatever_becomes_of_its_button(served: Served, page: Page) -> None:
+    node = served.fleet.names[0]
+    page.goto(f"{served.url}/nodes/{node}")
+    page.locator("#node-head").get_by_role("button", name="Cordon").click()
+    asked = page.locator("#confirm h2").inner_text()
+    page.evaluate(  # another person does the same
+        "([subject, csrf]) => fetch('/api/v1/orders', {method: 'POST', body: JSON.stringify({kind: 'cordon', subject}),"
+        " headers: {'Content-Type': 'application/json', 'X-CSRF-Token': csrf}})",
+        [f"node/{node}", page.locator("meta[name=csrf]").get_attribute("content")],
+    )
+    served.fleet.step(2)
+    expect(page.locator("#node-head")).to_contain_text("Release")
+    assert page.locator("#confirm h2").inner_text() == asked
+    page.locator("#confirm textarea").fill("a disk is changed")
+    with page.expect_request("**/api/v1/orders") as sent:
+        page.locator("#confirm button.main").click()
+
+    assert sent.value.post_data_json == {"kind": "cordon", "subject": f"node/{node}", "why": "a disk is changed"}
+    expect(page.locator("#confirm")).to_be_hidden()
+
+
+def test_spaces_are_no_reason(served: Served, page: Page) -> None:
+    page.goto(f"{served.url}/nodes/{served.fleet.names[1]}")
+    page.locator("#node-head").get_by_role("button", name="Cordon").click()
+    page.locator("#confirm textarea").fill("   ")
+    page.locator("#confirm button.main").click()
+
+    expect(page.locator("#confirm .wrong")).to_contain_text("spaces alone are nothing")
+    expect(page.locator("#confirm")).to_be_visible()
+
+
+def test_the_focus_stays_with_what_it_was_on(served: Served, page: Page) -> None:
+    node = served.fleet.names[2]
+    page.goto(f"{served.url}/nodes/{node}")
+    rows = page.locator("#node-replicas tbody tr")
+    last = rows.last.locator("th").inner_text().split()[0]
+    first = rows.first.locator("th").inner_text().split()[0]
+    rows.last.get_by_role("button", name="Drain").focus()
+    served.fleet.kill(PoolName(rows.first.locator("td a").first.inner_text()), ReplicaId(first))
+    for _ in range(4):
+        served.fleet.step(2)
+    expect(page.locator(f'[id="on-node-{first}"]')).to_have_count(0)
+
+    assert page.evaluate("document.activeElement.closest('tr').id") == f"on-node-{last}"
+
+
+def test_the_menu_of_a_phone_closes(served: Served, page: Page) -> None:
+    page.set_viewport_size({"width": 360, "height": 800})
+    menu = page.locator("details.menu")
+    page.locator("details.menu summary").click()
+    page.keyboard.press("Escape")
+    expect(menu).not_to_have_attribute("open", "")
+    page.locator("details.menu summary").click()
+    page.mouse.click(180, 780)
+    expect(menu).not_to_have_attribute("open", "")

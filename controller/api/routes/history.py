@@ -57,7 +57,7 @@ def traffic(sources: SourcesDep, span: Range = "1h") -> TrafficOut:
 
 def _possible(span: timedelta) -> timedelta:
     if not SHORTEST <= span <= LONGEST:
-        raise HTTPException(422, f"that are {span.total_seconds():g} s; {_TOLD}")
+        raise HTTPException(422, f"{_TOLD}, and this one is {span.total_seconds():g} s")
     return span
 
 

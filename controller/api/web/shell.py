@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from controller.api.access import PUBLIC, Caller
 from controller.api.deps import LEADS, Sources
-from controller.api.web import live
+from controller.api.web import formats, live
 from controller.api.web.templates import environment
 from controller.api.web.templates import fragment as fragment
 from controller.api.web.texts import Texts, catalogs, chosen
@@ -46,7 +46,7 @@ class View:
     params: tuple[tuple[str, str], ...] = ()
 
     @staticmethod
-    def of(name: str, **params: str) -> View:
+    def of(name: str, /, **params: str) -> View:
         """In an order of their own, so that equal ones are shared."""
         return View(name, tuple(sorted(params.items())))
 
@@ -77,7 +77,7 @@ def render(
     html = (
         environment(texts.language)
         .get_template(name)
-        .render(**_frame(request, caller, texts), **_stream(view, parts), **values)
+        .render(**_frame(request, caller, texts), **_stream(view, parts), now=formats.iso(sources.now()), **values)
     )
     return HTMLResponse(html, status, headers={"Cache-Control": "no-store", "Vary": "Cookie, Accept-Language"})
 

@@ -156,6 +156,8 @@ def test_tokens_and_other_sessions_are_made_and_ended(site: Site) -> None:
     shown = {"Authorization": f"Bearer {token}"}
     assert site.ask("GET", "/api/v1/caller", headers=shown)[1]["name"] == OPERATOR
     page.locator("tr", has_text="ci").get_by_role("button", name="Remove").click()
+    confirm(page, "it has moved")
+    expect(page.locator("#new-token")).to_be_hidden()
     wait_for(lambda: site.ask("GET", "/api/v1/caller", headers=shown)[0] == 401, 5, "the token's end")
 
     other = site.new_context()

@@ -3,13 +3,22 @@
 //
 // A form sends its fields as JSON. A button opens the one dialog of the page, which asks for a reason first:
 //   data-action, data-body (JSON that goes along), data-title, data-text, data-confirm (the word on the button)
-// data-open="ID" opens a dialog of the page, with data-fields (JSON) in its form.
+// data-open="ID" opens a dialog of the page, with data-fields (JSON) in its form and data-title in its [data-named].
 // {name} in the path is taken from the fields. What the API answers goes into [data-field] of #ID for data-result="ID".
 
 import { say } from "./texts.js";
 import { refetch } from "./live.js";
 
 const PLACES = /\{(\w+)\}/g;
+const SAID = "stoker-said"; // what is to be told on the next page
+
+/**
+ * What is to be done, as it stood when somebody asked for it: the page may make another button of that one meanwhile.
+ * @typedef {Record<string, string | undefined>} Asked
+ * @param {HTMLElement} asker
+ * @returns {Asked}
+ */
+const asked = (asker) => ({ ...asker.dataset });
 
 /** @param {string} text @param {"done" | "failed"} [how] */
 export function tell(text, how = "done") {
@@ -41,7 +50,7 @@ export function fieldsOf(form) {
       if (field.dataset.list === undefined) found[field.name] = field.checked;
       else if (field.checked) found[field.name] = [...(found[field.name] ?? []), field.value];
       else found[field.name] ??= [];
-    } else if (field.value === "" && field.dataset.empty === undefined) continue;
+    } else if (field.value.trim() === "" && field.dataset.empty === undefined) continue;
     else if ((field instanceof HTMLInputElement && field.type === "number") || field.dataset.type === "number") found[field.name] = Number(field.value);
     else found[field.name] = field.value;
   }
@@ -84,9 +93,16 @@ function sentence(detail) {
   return undefined;
 }
 
-/** @param {HTMLElement} asker @param {any} data */
-function finish(asker, data) {
-  const place = asker.dataset.result && document.getElementById(asker.dataset.result);
+/** What was shown once goes with the next thing that is done. @param {Element} place */
+function forget(place) {
+  for (const item of place.querySelectorAll("[data-field]")) item.textContent = "";
+  /** @type {HTMLElement} */ (place).hidden = true;
+}
+
+/** @param {Asked} how @param {any} data */
+function finish(how, data) {
+  const place = how.result ? document.getElementById(how.result) : null;
+  for (const shown of document.querySelectorAll(".banner.secret:not([hidden])")) forget(shown);
   if (place) {
     for (const item of place.querySelectorAll("[data-field]")) {
       item.textContent = String(data?.[item.getAttribute("data-field") ?? ""] ?? "");
@@ -94,30 +110,34 @@ function finish(asker, data) {
     place.hidden = false;
     place.focus();
   }
-  tell((data?.changed === false && data.text) || asker.dataset.done || say("js.done")); // or why nothing came of it
-  document.dispatchEvent(new CustomEvent("stoker:acted", { detail: { asker, data } }));
-  const then = asker.dataset.then ?? "";
-  if (then.startsWith("/")) location.assign(filled(then, data));
-  else if (then === "reload") location.reload();
-  else if (then !== "nothing") void refetch();
+  const words = (data?.changed === false && data.text) || how.done || say("js.done"); // or why nothing came of it
+  document.dispatchEvent(new CustomEvent("stoker:acted", { detail: { data } }));
+  const then = filled(how.then ?? "", data);
+  if (then && then !== location.pathname) {
+    sessionStorage.setItem(SAID, words);
+    return location.assign(then);
+  }
+  tell(words);
+  void refetch();
 }
 
 /**
  * @param {HTMLFormElement} form
- * @param {HTMLElement} asker whose data-action it is
- * @param {Record<string, any>} extra
+ * @param {Asked} how
  */
-async function submit(form, asker, extra = {}) {
+async function submit(form, how) {
   const buttons = [...form.querySelectorAll("button")].filter((one) => one.type === "submit");
   const wrong = /** @type {HTMLElement | null} */ (form.querySelector(".wrong"));
   if (wrong) wrong.textContent = "";
+  const blank = [...form.querySelectorAll("textarea, input")].find((one) => isBlank(one));
+  if (blank instanceof HTMLElement) return blank.focus(), void (wrong && (wrong.textContent = say("js.blank")));
   for (const one of buttons) one.disabled = true;
   form.setAttribute("aria-busy", "true");
   try {
-    const data = await ask(asker.dataset.action ?? "", { ...extra, ...fieldsOf(form) });
+    const data = await ask(how.action ?? "", { ...JSON.parse(how.body ?? "{}"), ...fieldsOf(form) });
     form.closest("dialog")?.close();
     form.reset();
-    finish(asker, data);
+    finish(how, data);
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);
     if (wrong) {
@@ -130,8 +150,14 @@ async function submit(form, asker, extra = {}) {
   }
 }
 
+/** Spaces alone are nothing, whatever the browser says. @param {Element} field */
+function isBlank(field) {
+  return (field instanceof HTMLTextAreaElement || field instanceof HTMLInputElement) && field.required && !field.value.trim();
+}
+
 /** @param {HTMLElement} asker */
 function confirm(asker) {
+  const how = asked(asker);
   const dialog = /** @type {HTMLDialogElement | null} */ (document.getElementById("confirm"));
   const form = dialog?.querySelector("form");
   if (!dialog || !form) return;
@@ -141,14 +167,14 @@ function confirm(asker) {
     place.textContent = text ?? "";
     place.hidden = !text;
   };
-  put("title", asker.dataset.title ?? asker.textContent ?? "");
-  put("text", asker.dataset.text);
-  put("confirm", asker.dataset.confirm ?? asker.textContent ?? "");
+  put("title", how.title ?? asker.textContent ?? "");
+  put("text", how.text);
+  put("confirm", how.confirm ?? asker.textContent ?? "");
   const wrong = form.querySelector(".wrong");
   if (wrong) wrong.textContent = "";
   form.onsubmit = (event) => {
     event.preventDefault();
-    void submit(form, asker, JSON.parse(asker.dataset.body ?? "{}"));
+    void submit(form, how);
   };
   dialog.showModal();
 }
@@ -161,20 +187,27 @@ function open(button) {
     for (const place of form.querySelectorAll(".wrong")) place.textContent = "";
     for (const [name, value] of Object.entries(JSON.parse(button.dataset.fields ?? "{}"))) {
       const field = form.elements.namedItem(name);
-      if (field instanceof HTMLInputElement) field.value = String(value);
+      if (field instanceof HTMLInputElement || field instanceof HTMLSelectElement) field.value = String(value);
     }
+    const named = form.querySelector("[data-named]");
+    if (named) named.textContent = button.dataset.title ?? "";
+    if (button.dataset.done) form.dataset.done = button.dataset.done;
   }
   dialog?.showModal();
 }
 
 export function startActions() {
+  const said = sessionStorage.getItem(SAID);
+  sessionStorage.removeItem(SAID);
+  if (said) tell(said);
   document.addEventListener("click", (event) => {
     const at = event.target instanceof Element ? event.target : null;
-    const button = /** @type {HTMLElement | null} */ (at?.closest("button[data-action], button[data-open], button[data-close], button[data-copy]") ?? null);
+    const button = /** @type {HTMLElement | null} */ (at?.closest("button[data-action], button[data-open], button[data-close], button[data-copy], button[data-forget]") ?? null);
     if (!button) return;
     if (button.dataset.action) confirm(button);
     if (button.dataset.open) open(button);
     if (button.dataset.close !== undefined) button.closest("dialog")?.close();
+    if (button.dataset.forget !== undefined) forget(button.closest(".secret") ?? button);
     if (button.dataset.copy) {
       const text = document.getElementById(button.dataset.copy)?.textContent ?? "";
       navigator.clipboard.writeText(text).then(() => tell(say("js.copied")), () => tell(say("js.not_copied"), "failed"));
@@ -184,6 +217,6 @@ export function startActions() {
     const form = event.target;
     if (!(form instanceof HTMLFormElement) || !form.dataset.action) return;
     event.preventDefault();
-    void submit(form, form);
+    void submit(form, asked(form));
   });
 }

@@ -20,11 +20,13 @@ document.addEventListener("click", (event) => {
   if (link) link.click();
 });
 
-// The menu of narrow screens closes with Escape.
+// The menu of narrow screens closes with Escape, and with a tap outside of it.
+const menu = /** @type {HTMLDetailsElement | null} */ (document.querySelector("details.menu"));
 document.addEventListener("keydown", (event) => {
-  const menu = /** @type {HTMLDetailsElement | null} */ (document.querySelector("details.menu[open]"));
-  if (event.key === "Escape" && menu) {
-    menu.open = false;
-    menu.querySelector("summary")?.focus();
-  }
+  if (event.key !== "Escape" || !menu?.open) return;
+  menu.open = false;
+  menu.querySelector("summary")?.focus();
+});
+document.addEventListener("pointerdown", (event) => {
+  if (menu?.open && !(event.target instanceof Node && menu.contains(event.target))) menu.open = false;
 });

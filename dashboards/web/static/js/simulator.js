@@ -124,6 +124,8 @@ function refuse(error) {
 
 async function start() {
   wrong.textContent = by("done-told").textContent = "";
+  const bad = [...form.elements].find((one) => one instanceof HTMLInputElement && one.checkVisibility() && !one.checkValidity());
+  if (bad instanceof HTMLInputElement) return void bad.reportValidity();
   try {
     const begun = await ask(`POST ${API}`, asked());
     await follow(begun.id);

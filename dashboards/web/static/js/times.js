@@ -10,8 +10,8 @@ const dated = new Intl.DateTimeFormat(language, {
 const whole = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "long", hourCycle: "h23" });
 const ages = new Intl.RelativeTimeFormat(language, { numeric: "always", style: "narrow" });
 
-/** How far the server's clock is ahead of this one, in ms. */
-let ahead = 0;
+/** How far the server's clock is ahead of this one, in ms: as of the page's making, until it is told anew. */
+let ahead = (Date.parse(document.body.dataset.now ?? "") || Date.now()) - Date.now();
 
 /** @param {string} now of the server, ISO 8601 */
 export function setClock(now) {
