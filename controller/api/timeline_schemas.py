@@ -47,10 +47,10 @@ class MarkOut(BaseModel):
 class BillOut(BaseModel):
     """What a pool used in the time."""
 
-    replica_hours: float
+    replica_hours: float | None = Field(description="None where nothing is known of that time.")
     gpu_hours: float | None = Field(description="None where no replica is known to hold a GPU.")
-    tokens: float = Field(description="Generated, as the engines count them.")
-    cost: float | None = Field(description="None where no price is configured.")
+    tokens: float | None = Field(description="Generated, as the engines count them; None where no engine told of any.")
+    cost: float | None = Field(description="None where no price is configured, or the replica-hours are not known.")
     cost_per_million_tokens: float | None
     currency: str | None
 

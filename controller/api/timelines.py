@@ -100,15 +100,17 @@ def _marks(store: StateStore, policy: PoolPolicy, axis: Axis, fired: Told) -> tu
 
 
 def _totals(found: Mapping[str, Column], axis: Axis, pool: str, costs: Costs, now: datetime) -> BillOut:
-    sums = {name: hours(found[name], axis, now.timestamp()) for name in _SUMMED if name in found}
-    tokens = sums.get("tokens_per_second", 0.0) * 3600
-    made = bill(sums.get("held", 0.0), sums.get("gpus"), tokens, costs.of(pool))
+    """What is not known is none, and neither is what follows from it."""
+    known = [name for name in _SUMMED if any(_known(list(found.get(name, ()))))]
+    sums = {name: hours(found[name], axis, now.timestamp()) for name in known}
+    held, tokens = sums.get("held"), sums.get("tokens_per_second")
+    made = bill(held or 0.0, sums.get("gpus"), (tokens or 0.0) * 3600, costs.of(pool))
     return BillOut(
-        replica_hours=round(made.replica_hours, 4),
+        replica_hours=_rounded(held),
         gpu_hours=_rounded(made.gpu_hours),
-        tokens=round(made.tokens),
-        cost=_rounded(made.cost),
-        cost_per_million_tokens=_rounded(made.cost_per_million_tokens),
+        tokens=None if tokens is None else round(made.tokens),
+        cost=None if held is None else _rounded(made.cost),
+        cost_per_million_tokens=None if held is None else _rounded(made.cost_per_million_tokens),
         currency=costs.currency if costs.of(pool).known else None,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,17 +14,21 @@ from fastapi.responses import HTMLResponse
 from starlette.requests import Request
 
 from controller.api.access import VIEWER, Caller, CallerDep
-from controller.api.activity import Line, of_decision
+from controller.api.activity import of_decision, of_event
+from controller.api.activity import subject_of as subject_of_decision
 from controller.api.deps import Sources, SourcesDep
 from controller.api.history_promql import filled
 from controller.api.web import live
-from controller.api.web.alerts_rows import AlertRow, coded, ended_by, fits, groups_of, rows_of, subject_of
+from controller.api.web.activity_rows import href_of
+from controller.api.web.alerts_rows import GPU, AlertRow, Deeds, coded, ended_by, fits, groups_of, rows_of, subject_of
 from controller.api.web.formats import iso
 from controller.api.web.runbooks import names
 from controller.api.web.shell import View, render
-from controller.api.web.state import since_when
+from controller.api.web.state import numbers_old_since, since_when
 from controller.api.web.templates import fragment
 from controller.api.web.texts import Texts
+from controller.core.alerts import KnownAlert
+from controller.core.decision import StartReplica
 from controller.core.errors import TransientError
 from controller.core.planner import RUNTIME
 from controller.core.timeline import axis_of
@@ -34,6 +39,7 @@ _SEARCHED, _STEP_S, _BEFORE = 1000, 300, timedelta(minutes=1)
 _DAY = timedelta(days=1)
 _FIRED = 'max by (alertname, severity, pool, node) (max_over_time(ALERTS{alertstate="firing"}[$w]))'
 _LONGEST = 200
+_STARTS, _MOST_NODES = 300, 8  # of a node with a broken GPU; nodes that are looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +85,8 @@ def _is_local(host: str) -> bool:
 
 def _render(sources: Sources, params: live.Params, texts: Texts) -> live.Fragments:
     known, seen = sources.known_alerts(), sources.latest()
-    decisions = _decisions(sources, min((one.alert.starts_at for one in known), default=None))
-    rows = [row for row in rows_of(known, decisions) if fits(row, params)]
+    deeds = _deeds(sources, known)
+    rows = [row for row in rows_of(known, deeds) if fits(row, params)]
     firing, ended = [row for row in rows if row.until is None], [row for row in rows if row.until is not None]
     ended.sort(key=lambda row: row.until or row.since, reverse=True)
     told = None
@@ -89,27 +95,57 @@ def _render(sources: Sources, params: live.Params, texts: Texts) -> live.Fragmen
         axis = axis_of((end - _DAY).timestamp(), end.timestamp(), _STEP_S)
         told = sources.history.ask(filled(_FIRED, f"{axis.step}s"), axis)
         ended += [row for row in ended_by(told, firing, ended) if fits(row, params)]
-    shared = {"runbooks": names(), "subject": subject_of, "all_of": _all_of, "coded": coded}
+    shared = {"runbooks": names(), "subject": subject_of, "all_of": _all_of, "coded": coded, "href": href_of}
     return {
         "alerts-firing": fragment(
             "alerts_firing.html",
             texts,
-            groups=groups_of(firing, decisions, seen),
+            groups=groups_of(firing, deeds, seen),
             quiet=None if firing else _quiet(sources, ended),
             **shared,
         ),
-        "alerts-ended": fragment("alerts_ended.html", texts, rows=ended, told=told, **shared),
+        "alerts-ended": fragment(
+            "alerts_ended.html",
+            texts,
+            rows=ended,
+            told=told,
+            **shared,
+            old_since=numbers_old_since(sources, told.stale_since) if told else None,
+        ),
         "alerts-silent": fragment("alerts_silent.html", texts, silent=_silent(sources), seen=seen is not None),
     }
 
 
-def _decisions(sources: Sources, since: datetime | None) -> list[Line]:
+def _deeds(sources: Sources, known: Sequence[KnownAlert]) -> Deeds:
+    """Since the first of them began."""
+    since = min((one.alert.starts_at for one in known), default=None)
     if since is None:
-        return []
+        return Deeds()
+    gpus = {(one.alert.node or "", one.alert.labels[GPU]) for one in known if one.alert.labels.get(GPU)}
     with suppress(TransientError):  # the alerts stand there all the same
         query = DecisionQuery(since=since - _BEFORE, limit=_SEARCHED)
-        return [of_decision(item) for item in sources.store.find_decisions(query)]
-    return []
+        lines = [of_decision(item) for item in sources.store.find_decisions(query)]
+        if not gpus:
+            return Deeds(lines)
+        events = EventQuery(subject="gpu/", since=since - _BEFORE, limit=_SEARCHED)
+        lines += [of_event(item) for item in sources.store.find_events(events)]
+        return Deeds(sorted(lines, key=lambda line: line.at, reverse=True), _about_gpus(sources, gpus))
+    return Deeds()
+
+
+def _about_gpus(sources: Sources, gpus: Collection[tuple[str, str]]) -> dict[str, frozenset[str]]:
+    """By UUID the GPU and the replicas that were given it: those that are there, and of each node the last that
+    started."""
+    about = {uuid: {f"gpu/{uuid}"} for _, uuid in gpus}
+    seen = sources.latest()
+    for replica in seen.plan.memory.replicas.values() if seen else ():
+        about.get(replica.gpu, set()).add(f"replica/{replica.replica}")
+    for node in sorted({node for node, _ in gpus if node})[:_MOST_NODES]:
+        query = DecisionQuery(kinds=(StartReplica.kind,), text=node, limit=_STARTS)
+        for item in sources.store.find_decisions(query):
+            if isinstance(item.decision, StartReplica):
+                about.get(item.decision.gpu, set()).add(subject_of_decision(item.decision))
+    return {uuid: frozenset(subjects) for uuid, subjects in about.items()}
 
 
 def _quiet(sources: Sources, ended: list[AlertRow]) -> datetime | None:
@@ -134,7 +170,8 @@ def _all_of(row: AlertRow) -> str:
     """The activity of that time."""
     first, last = row.looked
     asked = {"what": "decision", "from": iso(first)} | ({"to": iso(last)} if last else {})
-    asked |= {"pool": row.pool} if row.pool else {"subject": f"node/{row.node}"}
+    pool, place = row.about.pool, f"node/{row.about.node}" if row.about.node else f"gpu/{row.about.gpu}"
+    asked |= {"pool": pool} if pool else {"subject": place}
     return f"/activity?{urlencode(asked)}"
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from markupsafe import Markup, escape
 
-from controller.api.activity import Line
+from controller.api.activity import DECISION, Line
 from controller.api.deps import Seen
 from controller.api.history import Told
 from controller.core.alerts import KnownAlert
@@ -19,13 +19,56 @@ _RANKS = {"critical": 0, "warning": 1}  # anything else comes last
 _LEVELS = {"critical": ACT, "warning": BUSY}
 _BEFORE = timedelta(minutes=1)  # ticks see what alerts go by, and wait for none
 _SHOWN, _STANDING = 4, 2
+_SHOWN_OF_GPU = 12  # more replicas than one holds
+GPU = "UUID"  # the label that names one
 _HIDDEN = ("alertname", "severity", "instance", "job", "prometheus")  # labels that tell people nothing
-_OF = ("pool", "replica", "node", "gateway", "source", "exporter")
+_OF = ("pool", "replica", "node", GPU, "gateway", "source", "exporter")
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What an alert is about: a pool, or a GPU of a node, or all of a node, or none of these."""
+
+    pool: str = ""
+    node: str = ""
+    gpu: str = ""
+
+    @property
+    def node_alone(self) -> bool:
+        """What is known to be done there may be about something else on that node."""
+        return bool(self.node) and not self.pool and not self.gpu
+
+
+@dataclass(frozen=True, slots=True)
+class Deeds:
+    """What was decided and what became of GPUs, the newest first; and by a GPU's UUID what events and decisions about
+    it are about: itself, and the replicas that were given it."""
+
+    lines: Sequence[Line] = ()
+    of_gpus: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def did(self, about: About, span: tuple[datetime, datetime | None]) -> Did:
+        """What was decided about it within that time."""
+        first, last = span
+        mine = [
+            line
+            for line in self.lines
+            if self._fits(line, about) and line.at >= first and (last is None or line.at <= last)
+        ]
+        most = _SHOWN_OF_GPU if about.gpu else _SHOWN
+        return Did(tuple(mine[:most]), max(len(mine) - most, 0))
+
+    def _fits(self, line: Line, about: About) -> bool:
+        if about.pool:
+            return line.what == DECISION and line.pool == about.pool
+        if about.gpu:
+            return line.subject in self.of_gpus.get(about.gpu, ())
+        return line.what == DECISION and bool(about.node) and line.node == about.node
 
 
 @dataclass(frozen=True, slots=True)
 class Did:
-    """What was decided about the alert's pool or node while it fired: the newest, and how many more there were."""
+    """What was decided about it while the alert fired: the newest, and how many more there were."""
 
     lines: tuple[Line, ...] = ()
     more: int = 0
@@ -43,8 +86,7 @@ class AlertRow:
     labels: tuple[tuple[str, str], ...]
     summary: str
     description: str
-    pool: str
-    node: str
+    about: About
     did: Did
 
     @property
@@ -60,7 +102,7 @@ class AlertRow:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Those that fire about one pool or node, the worst first, and what the controller did since the first began.
+    """Those that fire about one pool, GPU or node, the worst first, and what the controller did since the first began.
 
     `standing` is why it leaves it at that now.
     """
@@ -80,31 +122,30 @@ class Group:
         return min(self.rows, key=lambda row: row.since)
 
 
-def rows_of(known: Iterable[KnownAlert], decisions: Sequence[Line]) -> list[AlertRow]:
-    """In the order in which a person should look at them; `decisions` are the newest first."""
-    found = [_row(one, decisions) for one in known]
+def rows_of(known: Iterable[KnownAlert], deeds: Deeds) -> list[AlertRow]:
+    """In the order in which a person should look at them."""
+    found = [_row(one, deeds) for one in known]
     return sorted(found, key=lambda row: (_RANKS.get(row.severity, 2), row.since, row.name, row.labels))
 
 
-def groups_of(rows: Iterable[AlertRow], decisions: Sequence[Line], seen: Seen | None) -> list[Group]:
+def groups_of(rows: Iterable[AlertRow], deeds: Deeds, seen: Seen | None) -> list[Group]:
     """Of rows in their order; those that are about no pool and no node are for themselves."""
     found: dict[tuple[object, ...], list[AlertRow]] = {}
     for row in rows:
-        key: tuple[object, ...] = (row.pool, row.node) if row.pool or row.node else (row.name, row.labels)
+        key: tuple[object, ...] = (row.about,) if row.about != About() else (row.name, row.labels)
         found.setdefault(key, []).append(row)
-    return [_group(mine, decisions, seen) for mine in found.values()]
+    return [_group(mine, deeds, seen) for mine in found.values()]
 
 
-def _group(rows: Sequence[AlertRow], decisions: Sequence[Line], seen: Seen | None) -> Group:
-    first = min(row.since for row in rows) - _BEFORE
-    mine = did(rows[0].pool, rows[0].node, (first, None), decisions)
-    return Group(tuple(rows), mine, _standing(seen, rows[0].pool))
+def _group(rows: Sequence[AlertRow], deeds: Deeds, seen: Seen | None) -> Group:
+    first, about = min(row.since for row in rows) - _BEFORE, rows[0].about
+    return Group(tuple(rows), deeds.did(about, (first, None)), _standing(seen, about.pool))
 
 
-def _row(known: KnownAlert, decisions: Sequence[Line]) -> AlertRow:
+def _row(known: KnownAlert, deeds: Deeds) -> AlertRow:
     alert = known.alert
     until = None if alert.firing else known.changed_at
-    pool, node = str(alert.pool or ""), alert.node or ""
+    about = About(str(alert.pool or ""), alert.node or "", alert.labels.get(GPU, ""))
     return AlertRow(
         name=alert.name,
         severity=alert.labels.get("severity", ""),
@@ -114,23 +155,9 @@ def _row(known: KnownAlert, decisions: Sequence[Line]) -> AlertRow:
         labels=tuple((name, value) for name, value in alert.labels.items() if name not in _HIDDEN),
         summary=alert.annotations.get("summary", "") or alert.name,
         description=alert.annotations.get("description", ""),
-        pool=pool,
-        node=node,
-        did=Did() if alert.firing else did(pool, node, (alert.starts_at - _BEFORE, until), decisions),
+        about=about,
+        did=Did() if alert.firing else deeds.did(about, (alert.starts_at - _BEFORE, until)),
     )
-
-
-def did(pool: str, node: str, span: tuple[datetime, datetime | None], decisions: Iterable[Line]) -> Did:
-    """What was decided about it within that time."""
-    first, last = span
-    mine = [
-        line
-        for line in decisions
-        if (line.pool == pool if pool else bool(node) and line.node == node)
-        and line.at >= first
-        and (last is None or line.at <= last)
-    ]
-    return Did(tuple(mine[:_SHOWN]), max(len(mine) - _SHOWN, 0))
 
 
 def _standing(seen: Seen | None, pool: str) -> tuple[str, ...]:
@@ -140,7 +167,7 @@ def _standing(seen: Seen | None, pool: str) -> tuple[str, ...]:
 
 def ended_by(told: Told, fires: Iterable[AlertRow], ended: Iterable[AlertRow]) -> list[AlertRow]:
     """Those that Prometheus says have fired, and that nobody here knows of any more; the newest first."""
-    known = {(row.name, row.severity, row.pool, row.node) for row in (*fires, *ended)}
+    known = {(row.name, row.severity, row.about.pool, row.about.node) for row in (*fires, *ended)}
     step = timedelta(seconds=told.axis.step)
     begins = [datetime.fromtimestamp(at, UTC) for at in told.axis.times]
     found: list[AlertRow] = []
@@ -155,7 +182,7 @@ def ended_by(told: Told, fires: Iterable[AlertRow], ended: Iterable[AlertRow]) -
 def _past(key: tuple[str, str, str, str], since: datetime, until: datetime) -> AlertRow:
     name, severity, pool, node = key
     labels = tuple((label, value) for label, value in (("pool", pool), ("node", node)) if value)
-    return AlertRow(name, severity, CALM, since, until, labels, name, "", pool, node, Did())
+    return AlertRow(name, severity, CALM, since, until, labels, name, "", About(pool, node), Did())
 
 
 def spells(fires: Sequence[bool]) -> list[tuple[int, int]]:
@@ -173,12 +200,13 @@ def spells(fires: Sequence[bool]) -> list[tuple[int, int]]:
 
 def fits(row: AlertRow, asked: Mapping[str, str]) -> bool:
     """Whether it is of the pool, and of the name, that the address asks for."""
-    return asked.get("pool", "") in ("", row.pool) and asked.get("name", "") in ("", row.name)
+    return asked.get("pool", "") in ("", row.about.pool) and asked.get("name", "") in ("", row.name)
 
 
 def subject_of(row: AlertRow) -> list[tuple[str, str]]:
     """The labels that say whose it is, the widest first; all of them where there are none of those."""
-    return [(name, value) for name, value in row.labels if name in _OF] or list(row.labels)
+    found = [(name, value) for name, value in row.labels if name in _OF]
+    return sorted(found, key=lambda label: _OF.index(label[0])) or list(row.labels)
 
 
 def coded(text: str) -> Markup:

@@ -17,6 +17,7 @@ _JUDGED = (
     *("replica_suspect", "replica_unready", "replica_stopped"),
     *("recycle_replica", "terminate_replica", "remove_replica"),
 )
+_OWN = ("drill_started", "drill_ended")
 _REPLACED = ("start_replica", "recycle_replica")
 _COURSE = ("began", "hurt", "noticed", "out", "replaced", "ready", "undone", "whole", "over")
 _SLACK = timedelta(seconds=1)  # an event has the time at which its tick began
@@ -79,7 +80,8 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All of it. `hurt_at` None: nothing was hurt, or not yet."""
+    """All of it. `hurt_at` None: nothing was hurt, or not yet. `told`: the ledger has what was done in that time; what
+    is old is no longer in it."""
 
     drill: Drilled
     hurt_at: datetime | None
@@ -88,6 +90,7 @@ class Report:
     decisions: tuple[Line, ...]
     promises: tuple[Promise, ...] = ()
     chart: Chart = Chart()
+    told: bool = True
 
     @property
     def broken(self) -> int:
@@ -123,7 +126,16 @@ def report_of(drill: Drilled, result: Mapping[str, Any] | None, lines: Sequence[
         decisions=tuple(line for line in mine if line.what == DECISION and line.pool == drill.pool),
         promises=tuple(_promises(told)) if told else (),
         chart=_chart(told, steps) if told else Chart(),
+        told=_kept(drill, told, mine),
     )
+
+
+def _kept(drill: Drilled, result: Mapping[str, Any] | None, lines: Sequence[Line]) -> bool:
+    """Whether the ledger still has that time: at least one line that is not the drill's own, and a decision where a
+    replica came after the fault."""
+    came = any(span["from_s"] > 0 for one in (result or {}).get("replicas", ()) for span in one["spans"][:1])
+    decided = any(line.what == DECISION and line.pool == drill.pool for line in lines)
+    return drill.running or decided or (not came and any(line.kind not in _OWN for line in lines))
 
 
 def _place(step: Step) -> tuple[bool, float, int]:

@@ -40,6 +40,7 @@ class Head:
     mode: str
     override: str  # who set its bounds or paused it, and why
     alerts: tuple[tuple[str, str, str], ...]  # name, severity, what it says
+    drill: str = ""  # the id of the one that runs on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,7 @@ def _head(pool: PoolFacts, override: Override | None) -> Head:
         mode="" if pool.mode is Mode.ACTIVE else pool.mode.value,
         override=_said(override),
         alerts=_alerts(pool),
+        drill=pool.drill,
     )
 
 
@@ -159,12 +161,15 @@ def _said(override: Override | None) -> str:
 
 
 def rank_of(pool: PoolFacts) -> int:
-    """0: somebody must act; 1: something is the matter; 2: neither. Growing and shrinking is daily work: a row that
-    went up for it would go down again while it is read."""
+    """0: somebody must act; 1: something is the matter, or an alert fires; 2: neither.
+
+    Growing and shrinking is daily work: a row that went up for it would go down again while it is read. An alert fires
+    only where something has been the matter for a while, also of a pool that grows meanwhile.
+    """
     stand = stand_of(pool)
     if stand.level == ACT:
         return 0
-    return 1 if stand.word in ("failing", "slow", "replacing", "first_start", "short") else 2
+    return 1 if pool.alerts or stand.word in ("failing", "slow", "replacing", "first_start", "short") else 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +209,7 @@ def users(pools: Sequence[PoolFacts]) -> Answer:
 
 
 def doing(pools: Sequence[PoolFacts]) -> Answer:
-    """What is the controller doing?"""
+    """What is the controller doing? What needs somebody comes first: the level, and its mark, are of that."""
     acts = [pool.name for pool in pools if stand_of(pool).level == ACT]
     counts = {
         "doing_starting": sum(pool.starting for pool in pools),
@@ -216,7 +221,7 @@ def doing(pools: Sequence[PoolFacts]) -> Answer:
     if busy:
         said[-1] = _about(said[-1].key, busy, said[-1].n)
     if acts:
-        said.append(_about("doing_act", acts))
+        said.insert(0, _about("doing_act", acts))
     level = ACT if acts else BUSY if busy else CALM
     return Answer(level, tuple(said) or (Said("doing_nothing", len(pools)),))
 

@@ -10,8 +10,9 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -24,6 +25,7 @@ log = logging.getLogger("controller.live")
 
 Fragments: TypeAlias = Mapping[str, str]  # the HTML of elements by their id
 Params: TypeAlias = Mapping[str, str]
+Reader: TypeAlias = tuple[str, str]  # a name, and how that one came
 Render: TypeAlias = Callable[[Sources, Params, Texts], Fragments]
 SHELL = "shell"  # what every page has
 BEAT_S = 5.0
@@ -116,12 +118,27 @@ class Hub:
         self._app = app
         self._channels: dict[Key, Channel] = {}
         self._task: asyncio.Task[None] | None = None
+        self._open: Counter[Reader] = Counter()
         self.stopping: Callable[[], bool] = lambda: False
 
     @property
     def streams(self) -> int:
         """How many are open."""
-        return sum(channel.readers for channel in self._channels.values())
+        return self._open.total()
+
+    def streams_of(self, reader: Reader) -> int:
+        """How many of them are this one's."""
+        return self._open[reader]
+
+    @contextmanager
+    def opened(self, reader: Reader) -> Iterator[None]:
+        """A stream of this one's is open."""
+        self._open[reader] += 1
+        try:
+            yield
+        finally:
+            self._open[reader] -= 1
+            self._open += Counter()  # who has none left is forgotten
 
     def sources(self) -> Sources:
         """Those of now: a controller may begin to lead."""
@@ -164,6 +181,7 @@ class Hub:
                 (parts,) = await asyncio.gather(self._rendered(key, frames), return_exceptions=True)
                 if isinstance(parts, BaseException):  # the next look tries again; the others are told of theirs
                     log.error("view %s was not rendered", key.name, exc_info=parts)
+                    channel.put({**channel.parts, **frames.get(key.language, {})})  # its top says why, as far as known
                 else:
                     channel.put(parts)
         for channel in self._channels.values():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import HTMLResponse
 from starlette.requests import Request
@@ -11,8 +13,9 @@ from controller.api.deps import LEADS, Sources, SourcesDep, policy_of
 from controller.api.gpus import NO_GAUGES, Gauges, gauges_of
 from controller.api.placement import placement_of
 from controller.api.web import live
-from controller.api.web.nodes_rows import NodeCard, cards_of, find, models_of, refused_of, totals_of
+from controller.api.web.nodes_rows import NodeCard, cards_of, find, models_of, refused_of, states_of, totals_of
 from controller.api.web.shell import View, render
+from controller.api.web.state import numbers_old_since
 from controller.api.web.templates import fragment
 from controller.api.web.texts import Texts
 
@@ -42,12 +45,15 @@ def placement(pool: str, request: Request, sources: SourcesDep, caller: CallerDe
     if seen is None and sources.lead() == LEADS:
         raise HTTPException(503, "the controller has not looked yet; try again in a moment")
     found = placement_of(seen, policy) if seen is not None else None
-    return render(request, sources, caller, "nodes_placement.html", placement=found)
+    return render(request, sources, caller, "nodes_placement.html", placement=found, states=states_of(seen))
 
 
 def _measured(sources: Sources) -> tuple[list[NodeCard], Gauges]:
     seen = sources.latest()
-    gauges = gauges_of(sources) if seen is not None and seen.plan.memory.gpus else NO_GAUGES
+    gauges = NO_GAUGES
+    if seen is not None and seen.plan.memory.gpus:
+        found = gauges_of(sources)
+        gauges = replace(found, stale_since=numbers_old_since(sources, found.stale_since))
     return cards_of(seen, sources.nodes, gauges), gauges
 
 

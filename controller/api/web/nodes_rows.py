@@ -20,6 +20,7 @@ from controller.core.reason import ReasonCode
 from controller.core.xids import Verdict
 
 PAUSED, UNKNOWN = "paused", "unknown"
+_NEVER_CUT = 12  # letters of a replica's name: so many fit into the narrowest cell
 _CORDONS = {  # what it was cordoned for: how bad that is, and the word for it
     ReasonCode.GPU_LOST.value: (ACT, "gpu_lost"),
     ReasonCode.GPU_FAULT.value: (ACT, "gpu_fault"),
@@ -42,13 +43,15 @@ class OnIt:
 
     @property
     def stem(self) -> str:
-        """The name without its number, which may be cut off where there is no room."""
+        """How the name begins, which may be cut off where there is no room."""
         return self.name.removesuffix(self.tail)
 
     @property
     def tail(self) -> str:
-        """The number, which tells it from its like."""
-        return "".join(self.name.rpartition("-")[1:]) if "-" in self.name else ""
+        """The number, which tells it from its like, and before it the last word of the pool's name, which tells the
+        pool from others of the same model; of a long one its end."""
+        _, *words = self.name.split("-")
+        return "".join(f"-{word}" for word in words[-2:])[-_NEVER_CUT:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +189,11 @@ def _state(gpu: GpuOut, order: str) -> tuple[str, str]:
     if gpu.memory_free_bytes is None and gpu.memory_used_bytes is None:
         return UNKNOWN, "gpu_untold"
     return CALM, ""
+
+
+def states_of(seen: Seen | None) -> dict[str, tuple[str, str]]:
+    """Of each GPU that takes nothing new, by UUID: how bad that is, and the word that its node's page has for it."""
+    return {gpu.uuid: _state(gpu, _ordered(seen, gpu.uuid)) for gpu in gpus_of(seen) if gpu.cordon is not None}
 
 
 def _card(node: NodeOut, gpus: Sequence[GpuCell], others: Sequence[OnIt]) -> NodeCard:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 from controller.api.deps import Seen, Sources
 from controller.core.alerts import KnownAlert
 from controller.core.decision import ReasonCode
+from controller.core.errors import TransientError
 from controller.core.model import (
     SERVING,
     UNKNOWN,
@@ -24,7 +26,8 @@ from controller.core.policy import Mode, PoolPolicy, ScalingPolicy
 
 ACT, BUSY, CALM = "act", "busy", "calm"  # a person must act; the controller deals with it; nothing
 UNTOLD = "unknown"  # nobody can say
-_STUCK = (ReasonCode.AT_CEILING, ReasonCode.NO_GPU_FITS, ReasonCode.NO_NODE, ReasonCode.PAUSED)
+_NO_WAY_UP = (ReasonCode.AT_CEILING, ReasonCode.NO_GPU_FITS, ReasonCode.NO_NODE)  # to more replicas
+_STUCK = (*_NO_WAY_UP, ReasonCode.PAUSED)
 _NOTHING: tuple[KnownAlert, ...] = ()
 _LEVELS = {ReplicaState.READY: CALM, ReplicaState.DRAINING: CALM, ReplicaState.QUARANTINED: "paused"}
 
@@ -45,7 +48,7 @@ class Stand:
 @dataclass(frozen=True, slots=True)
 class PoolFacts:
     """What is known of a pool now. None is what is not known; `slow` and `failing`: above the threshold; `idle`: there
-    were no requests whose times could be told."""
+    were no requests whose times could be told; `drill`: the id of the one that runs on it."""
 
     name: PoolName
     model: str
@@ -60,6 +63,7 @@ class PoolFacts:
     memory: PoolMemory | None = None
     alerts: tuple[KnownAlert, ...] = ()
     idle: bool = False
+    drill: str = ""
 
     @property
     def serving(self) -> int:
@@ -104,8 +108,11 @@ class PoolFacts:
         return any(known.alert.labels.get("severity") == "critical" for known in self.alerts)
 
 
-def facts_of(sources: Sources, alerts: Iterable[KnownAlert] = ()) -> list[PoolFacts]:
-    """Of every configured pool, also before the first tick."""
+def facts_of(sources: Sources, alerts: Iterable[KnownAlert] = (), *, drills: bool = True) -> list[PoolFacts]:
+    """Of every configured pool, also before the first tick.
+
+    `drills`: also which of them is hurt on purpose; while a drill runs the store is asked for that, once.
+    """
     seen = sources.latest()
     policies = (seen.policies if seen else ()) or sources.policies
     firing: dict[str, tuple[KnownAlert, ...]] = {}
@@ -115,7 +122,20 @@ def facts_of(sources: Sources, alerts: Iterable[KnownAlert] = ()) -> list[PoolFa
     counts: dict[PoolName, Counter[ReplicaState]] = {policy.pool: Counter() for policy in policies}
     for replica in seen.plan.memory.replicas.values() if seen else ():
         counts.setdefault(replica.pool, Counter())[replica.state] += 1
-    return [_facts(seen, policy, counts[policy.pool], firing.get(policy.pool, _NOTHING)) for policy in policies]
+    found = [_facts(seen, policy, counts[policy.pool], firing.get(policy.pool, _NOTHING)) for policy in policies]
+    pool, drill = _drilled(sources) if drills else ("", "")
+    return [replace(one, drill=drill) if one.name == pool else one for one in found]
+
+
+def _drilled(sources: Sources) -> tuple[str, str]:
+    """The pool on which a drill runs, and the drill's id; empty: none, or the database, which knows the pool, is
+    away."""
+    running = sources.drill_desk.running()
+    with suppress(TransientError):
+        found = sources.drills.drill(running) if running is not None else None
+        if found is not None and found[0].running:
+            return found[0].pool, found[0].id
+    return "", ""
 
 
 def _facts(
@@ -162,11 +182,15 @@ def stand_of(pool: PoolFacts) -> Stand:
         return Stand(ACT if stuck or pool.critical else BUSY, "slow")
     if pool.critical:
         return Stand(ACT, "alert")
+    if pool.alerts and any(code in _NO_WAY_UP for code in pool.codes):
+        # Red, although no user is hurt as yet: the controller has nothing left that it may do, so that only a person
+        # can help, and an alert says that this is no matter of a moment.
+        return Stand(ACT, "stuck")
     return _calm(pool)
 
 
 def _calm(pool: PoolFacts) -> Stand:
-    """Of a pool whose users are all right."""
+    """Of a pool whose users are all right, as far as is known: what is not known is told before any alert of it."""
     living = pool.serving + pool.starting
     if pool.trouble:
         return Stand(BUSY, "replacing")
@@ -174,8 +198,8 @@ def _calm(pool: PoolFacts) -> Stand:
         return Stand(BUSY, "growing" if pool.mode is not Mode.PAUSED else "short")
     if living > pool.desired or pool.draining:
         return Stand(BUSY, "shrinking")
-    if pool.alerts:
-        return Stand(BUSY, "warned")
     if pool.serving and pool.in_flight is None and pool.latency is None:
         return Stand(UNTOLD, "unknown")
+    if pool.alerts:
+        return Stand(BUSY, "warned")
     return Stand(CALM, "calm")

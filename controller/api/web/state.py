@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 from markupsafe import Markup
 
-from controller.api.deps import LEADS, Sources
+from controller.api.deps import LEADS, Seen, Sources
 from controller.api.web import formats, live
 from controller.api.web.overview import ACT, BUSY, CALM, PoolFacts, facts_of, stand_of
 from controller.api.web.templates import fragment
 from controller.api.web.texts import Texts
 from controller.core.errors import LostLease, TransientError
+from controller.core.planner import RUNTIME
 from controller.records import EventQuery
 
-_NAMED = 2  # pools; more of them are counted
+_NAMED = 2  # pools, nodes; more of them are counted, or only meant
+_LATE = timedelta(seconds=5)  # without a good tick for so long the database is asked whether that is why
 _LOOKED_THROUGH = 20  # events of sources, for since when one is silent
 _SOURCES = ("source_lost", "source_back")
 METRICS = "metrics"
@@ -41,16 +43,32 @@ def state_of(sources: Sources, pools: Sequence[PoolFacts]) -> list[State]:
         return [State(BUSY, "standby", {"who": lead})]
     if seen is None:
         return [State(BUSY, "first_tick")]
+    since = {"at": formats.moment(seen.snapshot.at)}
+    if _no_database(sources, seen):
+        return [State(BUSY if sources.healthy() else ACT, "database", since)]  # a moment of it needs nobody
     if not sources.healthy():
-        return [State(ACT, "stuck", {"at": formats.moment(seen.snapshot.at)})]
-    found = _of_pools(pools)
+        return [State(ACT, "stuck", since)]
+    found = _of_pools(pools, known=METRICS not in seen.snapshot.unknown)
     if not seen.snapshot.unknown:
         return [found]
     silent = _silent(sources, seen.snapshot.unknown)
     return [found, silent] if found.level == ACT else [silent]  # nobody can say that all is well
 
 
-def _of_pools(pools: Sequence[PoolFacts]) -> State:
+def _no_database(sources: Sources, seen: Seen) -> bool:
+    """Whether that is why there is no newer tick: without its record nothing is decided, and no tick ends well. So it
+    is asked only where the last one is old."""
+    if sources.now() - seen.snapshot.at < _LATE:
+        return False
+    try:
+        sources.store.find_events(EventQuery(limit=1))
+    except TransientError:
+        return True
+    return False
+
+
+def _of_pools(pools: Sequence[PoolFacts], *, known: bool) -> State:
+    """`known`: how users fare."""
     stands = {pool.name: stand_of(pool) for pool in pools}
     hurt = [pool.name for pool in pools if pool.down or pool.slow or pool.failing]
     acts = [name for name, stand in stands.items() if stand.level == ACT]
@@ -59,18 +77,18 @@ def _of_pools(pools: Sequence[PoolFacts]) -> State:
         level = ACT if set(hurt) & set(acts) else BUSY
         return State(level, "hurt", {"n": len(hurt), "pools": _names(hurt)})
     if acts:
-        return State(ACT, "act", {"n": len(acts), "pools": _names(acts)})
+        return State(ACT, "act" if known else "act_only", {"n": len(acts), "pools": _names(acts)})
     if busy:
         return State(BUSY, "busy", {"n": len(busy), "pools": _names(busy)})
     return State(CALM, "calm", {"n": len(pools)})
 
 
 def _silent(sources: Sources, unknown: Sequence[str]) -> State:
-    since = since_when(sources, unknown[0])
-    key = "old" if METRICS in unknown else "silent"
-    if since is None:
-        return State(BUSY, f"{key}_now", {"sources": ", ".join(unknown)})
-    return State(BUSY, key, {"sources": ", ".join(unknown), "at": formats.moment(since)})
+    nodes = [name.removeprefix(f"{RUNTIME}:") for name in unknown if name.startswith(f"{RUNTIME}:")]
+    key = "old" if METRICS in unknown else "silent" if nodes else "engine"
+    since = since_when(sources, {"old": METRICS, "engine": RUNTIME}.get(key) or f"{RUNTIME}:{nodes[0]}")
+    told = {"nodes": _names(nodes, "/nodes/")}
+    return State(BUSY, f"{key}_now", told) if since is None else State(BUSY, key, told | {"at": formats.moment(since)})
 
 
 def since_when(sources: Sources, name: str) -> datetime | None:
@@ -83,17 +101,28 @@ def since_when(sources: Sources, name: str) -> datetime | None:
     return None
 
 
-def _names(pools: Sequence[str]) -> Markup:
+def numbers_old_since(sources: Sources, told: datetime | None) -> datetime | None:
+    """Since when Prometheus says nothing new, as the top of the page has it; None: it does.
+
+    `told` is since when an answer of it is old: what holds where ticks hear of it again, or did not ask as yet.
+    """
+    seen = sources.latest()
+    if seen is None or METRICS not in seen.snapshot.unknown:
+        return told
+    return since_when(sources, METRICS) or told or seen.snapshot.at
+
+
+def _names(names: Sequence[str], where: str = "/pools/") -> Markup:
     """Links to them; the others are counted by the sentence."""
-    link = Markup('<a href="/pools/{}">{}</a>')
-    shown = Markup(", ").join(link.format(quote(name, safe=""), name) for name in pools[:_NAMED])
-    return shown if len(pools) <= _NAMED else shown + Markup(", …")
+    link = Markup('<a href="{}{}">{}</a>')
+    shown = Markup(", ").join(link.format(where, quote(name, safe=""), name) for name in names[:_NAMED])
+    return shown if len(names) <= _NAMED else shown + Markup(", …")
 
 
 def _render(sources: Sources, params: live.Params, texts: Texts) -> live.Fragments:
     known = sources.known_alerts()
     firing = [item.alert for item in known if item.alert.firing]
-    states = state_of(sources, facts_of(sources, known))
+    states = state_of(sources, facts_of(sources, known, drills=False))
     said = [texts(f"state.{state.key}", **state.values) for state in states]
     urgent = any(alert.labels.get("severity") == "critical" for alert in firing)
     filled = {

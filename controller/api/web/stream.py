@@ -10,13 +10,14 @@ from starlette.types import Receive, Scope, Send
 
 from controller.api.access import VIEWER, Caller, CallerDep, holds
 from controller.api.web import live
-from controller.api.web.live import Channel, Fragments, Hub, Key, message
+from controller.api.web.live import Channel, Fragments, Hub, Key, Reader, message
 from controller.api.web.texts import chosen
 from controller.core.errors import TransientError
 
 router = APIRouter(include_in_schema=False)
 _SLOW_S = 20.0  # who takes nothing for so long is let go
-_MOST_STREAMS, _MOST_PARAMS, _LONGEST = 200, 12, 300
+_MOST_STREAMS, _MOST_OF_ONE = 200, 20
+_MOST_PARAMS, _LONGEST = 12, 300
 
 
 class Stream(Response):
@@ -30,8 +31,14 @@ class Stream(Response):
         del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Until it ends by itself or the reader goes."""
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        """Until it ends by itself or the reader goes. 429 and 503 where there are too many."""
+        reader = (self._who.name, self._who.how)
+        _require_room(self._hub, reader)
+        with self._hub.opened(reader):  # nothing waits in between, so not one too many gets in
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await self._until_the_end(receive, send)
+
+    async def _until_the_end(self, receive: Receive, send: Send) -> None:
         told, gone = asyncio.create_task(self._tell(send)), asyncio.create_task(_gone(receive))
         try:
             await asyncio.wait((told, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -77,6 +84,13 @@ class Stream(Response):
             return True
 
 
+def _require_room(hub: Hub, reader: Reader) -> None:
+    if hub.streams_of(reader) >= _MOST_OF_ONE:
+        raise HTTPException(429, f"{reader[0]} watches {_MOST_OF_ONE} pages already, as many as one may; close some")
+    if hub.streams >= _MOST_STREAMS:
+        raise HTTPException(503, f"{_MOST_STREAMS} pages are watching already; close some, or come back later")
+
+
 async def _until(news: asyncio.Event, seconds: float) -> None:
     """Something happened, or that time has passed."""
     try:
@@ -102,8 +116,6 @@ async def stream(request: Request, who: CallerDep, view: str = live.SHELL, seen:
     hub: Hub = request.app.state.live
     if not live.is_view(view):
         raise HTTPException(404, "there is no such view")
-    if hub.streams >= _MOST_STREAMS:
-        raise HTTPException(503, f"{_MOST_STREAMS} pages are watching already; close some, or come back later")
     params = sorted((name, value) for name, value in request.query_params.items() if name not in ("view", "seen"))
     if len(params) > _MOST_PARAMS or any(len(value) > _LONGEST for _, value in params):
         raise HTTPException(422, "these are too many or too long parameters")

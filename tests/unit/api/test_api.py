@@ -139,7 +139,7 @@ def test_nodes_say_when_their_engine_is_silent(client: TestClient, given: Given)
     given.tick(unknown=(RUNTIME,), node=Node(NodeName("local"), START, cordoned=True))
     (node,) = client.get("/api/v1/nodes").json()
     assert (node["answering"], node["silent_since"], node["cordoned"]) == (False, "2026-01-05T12:00:00Z", True)
-    assert "No answer from: runtime" in client.get("/").text
+    assert "The container engine does not answer: nothing can be started" in client.get("/").text
 
 
 def test_decisions_and_events(client: TestClient, given: Given) -> None:

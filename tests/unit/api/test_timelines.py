@@ -246,7 +246,8 @@ def test_while_prometheus_is_away(given: Given, ask: Ask) -> None:
     told = ask("pools/llama/timeline")
     assert (told["as_of"], told["since"], len(told["marks"])) == (None, None, 1)
     assert told["stale_since"] is not None
-    assert told["totals"]["replica_hours"] == 0
+    nothing = dict.fromkeys(("replica_hours", "gpu_hours", "tokens", "cost", "cost_per_million_tokens"))
+    assert told["totals"] == {**nothing, "currency": "EUR"}, "not known is not 0"
 
     given.clock.advance(11)
     given.metrics.gone = False
@@ -281,7 +282,8 @@ def test_the_last_hour_of_all_pools(given: Given, ask: Ask) -> None:
     assert (llama["shown"], llama["latency_s"][0], llama["latency_threshold_s"]) == ("p95", 0.25, 0.5)
     assert (qwen["shown"], qwen["latency_s"][0]) == ("p50", 1.5)
     assert llama["error_ratio"] == [None] * 60
-    assert llama["totals"]["replica_hours"] == 2.0
+    assert (llama["totals"]["replica_hours"], llama["totals"]["tokens"]) == (2.0, None)
+    assert qwen["totals"]["replica_hours"] is None
     assert len(given.metrics.asked) == 1, "one question for all"
 
 

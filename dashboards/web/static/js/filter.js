@@ -8,7 +8,9 @@ function apply(input) {
   const wanted = input.value.toLowerCase().split(/\s+/).filter(Boolean);
   let shown = 0;
   for (const row of /** @type {NodeListOf<HTMLElement>} */ (list.querySelectorAll("[data-words]"))) {
-    const words = (row.dataset.words ?? "").toLowerCase();
+    // What changes while the page is open stands in a live part of the row.
+    const parts = [row, .../** @type {NodeListOf<HTMLElement>} */ (row.querySelectorAll("[data-also]"))];
+    const words = parts.map((part) => `${part.dataset.words ?? ""} ${part.dataset.also ?? ""}`).join(" ").toLowerCase();
     const fits = wanted.every((word) => words.includes(word));
     row.classList.toggle("is-filtered", !fits);
     if (fits) shown += 1;

@@ -121,9 +121,10 @@ function freshness(from) {
 function totals() {
   const sum = told?.totals;
   if (!sum) return;
-  const parts = [say("js_pool.totals", { hours: amount(sum.replica_hours, "count") })];
+  const parts = []; // what is not known is left out
+  if (sum.replica_hours !== null) parts.push(say("js_pool.totals", { hours: amount(sum.replica_hours, "count") }));
   if (sum.gpu_hours !== null) parts.push(say("js_pool.totals_gpu", { hours: amount(sum.gpu_hours, "count") }));
-  parts.push(say("js_pool.totals_tokens", { tokens: amount(sum.tokens, "count") }));
+  if (sum.tokens !== null) parts.push(say("js_pool.totals_tokens", { tokens: amount(sum.tokens, "count") }));
   if (sum.cost !== null) parts.push(say("js_pool.totals_cost", { cost: `${amount(sum.cost, "count")} ${sum.currency}` }));
   if (sum.cost_per_million_tokens !== null) {
     parts.push(say("js_pool.totals_million", { cost: `${amount(sum.cost_per_million_tokens, "count")} ${sum.currency}` }));

@@ -9,13 +9,14 @@ import pytest
 from controller.api.activity import Line
 from controller.api.history import Told
 from controller.api.web.alerts import _is_local
-from controller.api.web.alerts_rows import coded, did, ended_by, groups_of, rows_of, spells, subject_of
+from controller.api.web.alerts_rows import About, Deeds, coded, ended_by, groups_of, rows_of, spells, subject_of
 from controller.core.alerts import Alert, KnownAlert
 from controller.core.timeline import axis_of
 from controller.records import Series
 from tests.fakes.clock import START
 
 MINUTE = timedelta(minutes=1)
+NONE = Deeds()
 
 
 def known(name: str, severity: str, minutes: int = 0, *, ended: int | None = None, **labels: str) -> KnownAlert:
@@ -31,7 +32,7 @@ def decision(number: int, minutes: int, pool: str = "llama", node: str = "a") ->
 
 def test_the_worst_first_then_the_oldest() -> None:
     rows = rows_of(
-        [known("d", "info"), known("b", "warning", 2), known("c", "warning", 3), known("a", "critical", 9)], []
+        [known("d", "info"), known("b", "warning", 2), known("c", "warning", 3), known("a", "critical", 9)], NONE
     )
     assert [(row.name, row.level) for row in rows] == [("a", "act"), ("b", "busy"), ("c", "busy"), ("d", "calm")]
 
@@ -45,7 +46,8 @@ def test_those_of_a_pool_stand_together_with_what_was_done_since_the_first() -> 
         known("Stale", "warning", 2, exporter="gpu"),
     ]
     decisions = [decision(number, number) for number in (9, 8, 7, 6, 5, 4, 3)] + [decision(2, 2, "phi", "b")]
-    groups = groups_of(rows_of(alerts, decisions), decisions, None)
+    deeds = Deeds(decisions)
+    groups = groups_of(rows_of(alerts, deeds), deeds, None)
     told = [
         ([row.name for row in group.rows], [line.id for line in group.did.lines], group.did.more) for group in groups
     ]
@@ -59,12 +61,36 @@ def test_those_of_a_pool_stand_together_with_what_was_done_since_the_first() -> 
 
 
 def test_one_that_is_over_has_what_was_done_while_it_fired() -> None:
-    (row,) = rows_of([known("Slow", "warning", 5, ended=8, pool="llama")], [decision(9, 9), decision(6, 6)])
+    (row,) = rows_of([known("Slow", "warning", 5, ended=8, pool="llama")], Deeds([decision(9, 9), decision(6, 6)]))
     assert (row.level, row.lasted_s, [line.id for line in row.did.lines]) == ("calm", 180, [6])
 
 
 def test_nothing_is_done_about_what_is_of_no_pool_and_no_node() -> None:
-    assert did("", "", (START, None), [decision(1, 1, pool="", node="")]).lines == ()
+    assert Deeds([decision(1, 1, pool="", node="")]).did(About(), (START, None)).lines == ()
+
+
+def test_of_a_gpu_is_told_what_became_of_it_and_of_the_replicas_on_it() -> None:
+    """And not of what else happens on its node. Two broken ones stand apart."""
+
+    def line(number: int, subject: str, what: str = "decision") -> Line:
+        return Line(what, number, START + 9 * MINUTE, "x", "info", "llama", subject, (), "", node="a")
+
+    lines = [
+        line(5, "replica/llama-5"),
+        line(4, "replica/llama-1"),
+        line(3, "gpu/GPU-1", "event"),
+        line(2, "gpu/GPU-2", "event"),
+        decision(1, 2),
+    ]
+    deeds = Deeds(lines, {"GPU-1": frozenset({"gpu/GPU-1", "replica/llama-1"}), "GPU-2": frozenset({"gpu/GPU-2"})})
+    alerts = [known("Broken", "critical", 1, node="a", UUID=f"GPU-{number}") for number in (1, 2)]
+    alerts.append(known("Down", "critical", 1, node="a"))
+    told = [
+        (group.worst.about.gpu, group.worst.about.node_alone, [line.id for line in group.did.lines])
+        for group in groups_of(rows_of(alerts, deeds), deeds, None)
+    ]
+    assert told == [("GPU-1", False, [4, 3]), ("GPU-2", False, [2]), ("", True, [5, 4, 1])]
+    assert ("UUID", "GPU-1") in subject_of(rows_of(alerts, deeds)[0])
 
 
 @pytest.mark.parametrize(
@@ -83,9 +109,9 @@ def test_what_prometheus_remembers_of_a_day() -> None:
         {asked[1]: 1.0, asked[2]: 1.0, asked[-1]: 1.0},
     )
     told = Told(axis, (series,), START)
-    fires = rows_of([known("Slow", "warning", 58, pool="llama")], [])
+    fires = rows_of([known("Slow", "warning", 58, pool="llama")], NONE)
     (row,) = ended_by(told, fires, [])  # the last one fires still
-    assert (row.name, row.pool, row.lasted_s) == ("Slow", "llama", 600)
+    assert (row.name, row.about.pool, row.lasted_s) == ("Slow", "llama", 600)
     assert len(ended_by(told, [], [])) == 2
     assert ended_by(Told(axis), [], []) == []
 
@@ -104,8 +130,8 @@ def test_commands_are_code(text: str, html: str) -> None:
 
 
 def test_labels_that_say_whose_it_is_come_alone() -> None:
-    (one,) = rows_of([known("a", "info", pool="llama", code="503", instance="x")], [])
-    (other,) = rows_of([known("a", "info", code="503", instance="x")], [])
+    (one,) = rows_of([known("a", "info", pool="llama", code="503", instance="x")], NONE)
+    (other,) = rows_of([known("a", "info", code="503", instance="x")], NONE)
     assert (subject_of(one), subject_of(other)) == ([("pool", "llama")], [("code", "503")])
 
 

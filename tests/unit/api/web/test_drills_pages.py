@@ -104,6 +104,24 @@ def test_one_that_ended_without_a_verdict_says_why() -> None:
     assert report.steps[-1].text == "small is not whole"
 
 
+def test_what_is_no_longer_in_the_ledger_is_not_told_as_nothing() -> None:
+    own = [line(-5, "drill_started", "pool/small"), line(9, "drill_ended", "pool/small")]
+    seen = line(0.3, "replica_unready", "replica/small-1")
+    none_came = {**RESULT, "replicas": RESULT["replicas"][:3]}
+    assert report_of(ENDED, RESULT, COURSE).told
+    assert not report_of(ENDED, none_came, own).told
+    assert report_of(ENDED, none_came, [*own, seen]).told, "it was noticed, and nothing was done"
+    assert not report_of(ENDED, RESULT, [*own, seen]).told, "small-4 came, and nobody knows why any more"
+    assert report_of(RUNNING, None, own).told, "it may come yet"
+
+
+def test_a_report_says_that_the_ledger_has_nothing_left(client: TestClient, given: Given) -> None:
+    given.drills.rows["cafe"] = ENDED, json.dumps(RESULT)
+    page = client.get("/drills/cafe").text
+    assert "The ledger has nothing of that time any more." in page
+    assert "none of its replicas had to be replaced" not in page
+
+
 def test_a_promise_that_was_broken_is_counted() -> None:
     late = drilled(changed(events=(), looks=KILLED.looks[:2])).as_dict()
     report = report_of(replace(ENDED, figures=late["measured"]), late, [])

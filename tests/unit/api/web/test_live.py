@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
+from fastapi.testclient import TestClient
 from starlette.types import Message
 
 from controller.api.access import Caller
+from controller.api.app import create_app
 from controller.api.deps import Seen, Sources
-from controller.api.web import live
+from controller.api.web import live, stream
 from controller.api.web.stream import Stream
 from controller.api.web.texts import Texts
 from controller.core.people import Role
@@ -33,6 +35,7 @@ class Watched:
         fleet.step(2)
         self.fleet, self.rendered = fleet, 0
         self.shown: dict[str, str] = {"a": '<p id="a">1</p>', "b": '<p id="b">1</p>'}
+        self.frame: dict[str, str] = {}
         self.seen: Seen | None = fleet.seen()
         self.app = FastAPI()
         self.app.state.sources = replace(
@@ -54,7 +57,7 @@ class Watched:
 def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
     made = Watched()
     monkeypatch.setitem(live._views, "test", made.render)
-    monkeypatch.setitem(live._views, live.SHELL, lambda sources, params, texts: {})
+    monkeypatch.setitem(live._views, live.SHELL, lambda sources, params, texts: dict(made.frame))
     monkeypatch.setattr(live, "_LOOK_S", 0.01)
     return made
 
@@ -134,6 +137,92 @@ def test_many_readers_share_one_rendering(watched: Watched) -> None:
     asyncio.run(scene())
 
 
+def test_nobody_takes_all_the_streams(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "_MOST_OF_ONE", 2)
+    monkeypatch.setattr(stream, "_MOST_STREAMS", 4)
+    by_token = replace(ADMIN, how="token")
+
+    async def refused(who: Caller) -> HTTPException:
+        with pytest.raises(HTTPException) as told:
+            async with reader(watched, who=who):
+                pass
+        return told.value
+
+    async def scene() -> None:
+        async with AsyncExitStack() as first:
+            for _ in range(2):
+                await arrives(await first.enter_async_context(reader(watched)), "whole")
+            answer = await refused(ADMIN)
+            assert (answer.status_code, answer.detail) == (
+                429,
+                "state-directory watches 2 pages already, as many as one may; close some",
+            )
+            async with AsyncExitStack() as second:
+                for who in (replace(ADMIN, name="ada"), replace(ADMIN, name="eve")):
+                    await arrives(await second.enter_async_context(reader(watched, who=who)), "whole")
+                assert (await refused(replace(ADMIN, name="bob"))).status_code == 503
+                assert watched.hub.streams == 4
+            async with reader(watched, who=by_token) as came:  # the same name by other means
+                await arrives(came, "end")  # as nobody knows that token
+        assert (watched.hub.streams, dict(watched.hub._open)) == (0, {})
+        async with reader(watched) as came:
+            await arrives(came, "whole")
+
+    asyncio.run(scene())
+
+
+def test_streams_that_begin_at_the_same_time_are_counted_before_any_is_answered(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "_MOST_OF_ONE", 3)
+
+    async def one(gone: asyncio.Event) -> None:
+        async def receive() -> Message:
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            await asyncio.sleep(0)
+
+        await Stream(watched.hub, live.Key("test", (), "en"), "", ADMIN)({"type": "http"}, receive, send)
+
+    async def scene() -> None:
+        gone = asyncio.Event()
+        tasks = [asyncio.create_task(one(gone)) for _ in range(5)]
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        assert {type(task.exception()) for task in done} == {HTTPException}
+        assert watched.hub.streams == 3
+        gone.set()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert sum(isinstance(end, HTTPException) for end in ended) == 2
+        assert watched.hub.streams == 0
+
+    asyncio.run(scene())
+
+
+def test_a_reader_that_breaks_off_gives_its_place_back(watched: Watched) -> None:
+    async def broken(message: Message) -> None:
+        raise OSError("the reader is gone")
+
+    async def silent() -> Message:
+        await asyncio.Event().wait()
+        return {}
+
+    async def scene() -> None:
+        with pytest.raises(OSError, match="the reader is gone"):
+            await Stream(watched.hub, live.Key("test", (), "en"), "", ADMIN)({"type": "http"}, silent, broken)
+        assert watched.hub.streams == 0
+
+    asyncio.run(scene())
+
+
+def test_a_refused_stream_is_an_answer(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "_MOST_OF_ONE", 0)
+    with TestClient(create_app(watched.app.state.sources), headers={"Authorization": "Bearer secret"}) as client:
+        answer = client.get("/live?view=test")
+    assert (answer.status_code, "as many as one may" in answer.text) == (429, True)
+
+
 def test_a_view_that_fails_is_tried_again(watched: Watched) -> None:
     async def scene() -> None:
         async with reader(watched) as came:
@@ -146,6 +235,18 @@ def test_a_view_that_fails_is_tried_again(watched: Watched) -> None:
             watched.shown = {**good, "a": '<p id="a">3</p>'}
             watched.tick()
             assert await arrives(came, "parts") == {"a": '<p id="a">3</p>'}
+
+    asyncio.run(scene())
+
+
+def test_a_view_that_fails_keeps_its_parts_and_gets_the_frame_s(watched: Watched) -> None:
+    async def scene() -> None:
+        async with reader(watched) as came:
+            await arrives(came, "whole")
+            watched.shown = None  # type: ignore[assignment]
+            watched.frame = {"state": '<p id="state">away</p>'}
+            watched.tick()
+            assert await arrives(came, "parts") == watched.frame
 
     asyncio.run(scene())
 

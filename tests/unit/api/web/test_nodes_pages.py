@@ -115,6 +115,39 @@ def test_without_prometheus_the_numbers_say_since_when_they_are_old(fleet: BigFl
     old = live.parts_of(sources, "nodes", {}, catalogs()["en"])
     assert "Prometheus does not answer" in old["nodes-totals"]
     assert "°C" in old["node-gpu-01"]
+    assert "tell nothing of themselves" not in old["nodes-totals"], "that nobody asked them is no news of them"
+
+
+def test_an_outage_has_one_beginning_on_every_page(fleet: BigFleet) -> None:
+    """That of the first tick that missed it, however much later a page asked."""
+    sources = fleet.sources()
+    fleet.metrics.down = True
+    fleet.step(20)
+    since = fleet.clock.now().isoformat(timespec="milliseconds")
+    fleet.step(20)
+    found = {
+        name: live.parts_of(sources, name, {"ended": "24h"}, catalogs()["en"]) for name in ("nodes", "alerts", "shell")
+    }
+    for text in (found["shell"]["state"], found["nodes"]["nodes-totals"], found["alerts"]["alerts-silent"]):
+        assert re.findall(r'datetime="([^"]*)"', text)[0].startswith(since[:23])
+
+
+def test_who_gives_no_answer_is_told_in_words_with_spaces(fleet: BigFleet) -> None:
+    fleet.metrics.down = True
+    fleet.step(2)
+    told = re.sub(r"<[^>]*>", "", parts(fleet, "alerts")["alerts-silent"])
+    assert re.search(r"Prometheus since [^(]+ \([^)]+\) Numbers are old", " ".join(told.split()))
+
+
+def test_an_alert_of_a_gpu_tells_what_became_of_it_alone(fleet: BigFleet) -> None:
+    told = parts(fleet, "alerts")["alerts-firing"]
+    card = next(part for part in told.split('<li class="card') if f"GPU {BROKEN} of node" in part)
+    assert "What the controller did about it" in card
+    did = re.findall(r"<li>.*?</li>", card.partition("<h4>")[2], re.DOTALL)
+    assert did
+    assert all(word in did[-1] for word in ("GPU takes nothing new", "XID 79"))
+    assert all("its GPU is gone" in one for one in did[:-1])
+    assert f'href="/nodes/gpu-01#{BROKEN}"' in card
 
 
 def test_why_something_found_no_place(fleet: BigFleet, client: TestClient) -> None:
@@ -131,6 +164,8 @@ def test_why_something_found_no_place(fleet: BigFleet, client: TestClient) -> No
     each = client.get(f"/pools/{pool}/placement").text
     cordoned = re.findall(r'<div class="small quiet">[^<]* is cordoned: (?:&lt;img|XID|its heat)', each)
     assert len(cordoned) == 16
+    lost = each[each.index(f'mono small">{BROKEN}<') :].partition("</tr>")[0]
+    assert re.findall(r'<span class="badge (\w+)">.*?</svg>(\w+)</span>', lost, re.DOTALL) == [("act", "lost")]
     assert INLINE.search(told + each) is None
 
 

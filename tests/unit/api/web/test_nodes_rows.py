@@ -8,7 +8,7 @@ import pytest
 
 from controller.api.deps import Seen
 from controller.api.gpus import Gauges
-from controller.api.web.nodes_rows import GpuCell, NodeCard, cards_of, refused_of, totals_of
+from controller.api.web.nodes_rows import GpuCell, NodeCard, OnIt, cards_of, refused_of, states_of, totals_of
 from controller.core.model import (
     Cordon,
     Gpu,
@@ -19,6 +19,7 @@ from controller.core.model import (
     OrderKind,
     PoolMemory,
     PoolName,
+    ReplicaId,
     ReplicaState,
     Snapshot,
 )
@@ -126,6 +127,34 @@ def test_a_replica_is_where_it_was_put() -> None:
     assert (card.others, [known.name for known in card.replicas]) == ((), ["llama-1"])
     assert "llama-1" in card.words
     assert [known.name for known in card_of(seen()).others] == ["llama-1"]  # nobody tells of its GPU
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "tail"),
+    [
+        ("mistral-small-chat-4", "mistral-small", "-chat-4"),
+        ("mistral-small-code-4", "mistral-small", "-code-4"),
+        ("llama-3-3-70b-internationalization-12", "llama-3-3-70b-internation", "alization-12"),
+        ("llama-1", "llama", "-1"),
+        ("alone", "alone", ""),
+    ],
+)
+def test_of_a_name_what_tells_it_from_others_is_never_cut(name: str, stem: str, tail: str) -> None:
+    memory = replica("llama-1", ReplicaState.READY).memory
+    assert memory is not None
+    one = OnIt(replace(memory, replica=ReplicaId(name)), "calm")
+    assert (one.stem, one.tail) == (stem, tail)
+
+
+def test_a_gpu_that_takes_nothing_has_one_word_everywhere() -> None:
+    known = seen(
+        order(OrderKind.CORDON, "gpu/GPU-1"),
+        gpus=tuple(gpu(number, 30, node="a") for number in range(3)),
+        cordons=(GpuMemory("GPU-0", A, Cordon(START, "GpuLost", "gone")),),
+    )
+    assert states_of(known) == {"GPU-0": ("act", "gpu_lost"), "GPU-1": ("paused", "gpu_cordoned")}
+    words = {cell.gpu.uuid: (cell.level, cell.word) for cell in card_of(known).gpus if cell.word}
+    assert states_of(known) == words
 
 
 def test_totals_and_who_needs_somebody() -> None:

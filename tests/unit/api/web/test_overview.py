@@ -43,6 +43,12 @@ STANDS = [
     (pool(latency=0.9), Stand("busy", "slow")),
     (pool(latency=0.9, codes=(ReasonCode.AT_CEILING,)), Stand("act", "slow")),
     (pool(latency=None), Stand("calm", "calm")),
+    (pool(alerts=(alert("warning"),), codes=(ReasonCode.AT_CEILING,)), Stand("act", "stuck")),
+    (pool(alerts=(alert("warning"),), codes=(ReasonCode.NO_GPU_FITS,), counts={READY: 2}), Stand("act", "stuck")),
+    (pool(alerts=(alert("warning"),), codes=(ReasonCode.NO_NODE,)), Stand("act", "stuck")),
+    (pool(alerts=(alert("warning"),), codes=(ReasonCode.PAUSED,)), Stand("busy", "warned")),
+    (pool(codes=(ReasonCode.AT_CEILING,)), Stand("calm", "calm")),
+    (pool(latency=None, errors=None, in_flight=None, alerts=(alert("warning"),)), Stand("unknown", "unknown")),
     (pool(latency=None, errors=None, in_flight=None), Stand("unknown", "unknown")),
     (pool(errors=0.5), Stand("busy", "failing")),
     (pool(errors=0.5, codes=(ReasonCode.NO_GPU_FITS,)), Stand("act", "failing")),
@@ -84,6 +90,13 @@ def test_daily_work_moves_no_row() -> None:
     assert [rank_of(one) for one in (pool(counts={}), slow, growing, calm)] == [0, 1, 2, 2]
 
 
+def test_a_pool_of_which_an_alert_fires_stands_above_the_calm_ones_also_while_it_grows() -> None:
+    warned = {"alerts": (alert("warning"),)}
+    unknown = {"latency": None, "errors": None, "in_flight": None}
+    pools = pool(**warned), pool(counts={READY: 2, STARTING: 1}, **warned), pool(**warned, **unknown)
+    assert [rank_of(one) for one in pools] == [1, 1, 1]
+
+
 def test_users_are_told_of_by_what_hurts_them_most() -> None:
     facts = [pool(counts={}, errors=0.5), pool(errors=0.5, latency=0.9), pool(latency=0.9), pool()]
     answer = users(facts)
@@ -105,6 +118,12 @@ def test_what_is_done_leaves_out_what_is_not() -> None:
     answer = doing([pool(counts={READY: 2, STARTING: 2}), pool(counts={READY: 3, DRAINING: 1})])
     assert [(said.key, said.n) for said in answer.said] == [("doing_starting", 2), ("doing_draining", 1)]
     assert doing([pool()]).said[0].key == "doing_nothing"
+
+
+def test_what_needs_somebody_is_said_first() -> None:
+    """The mark of the level stands before it."""
+    answer = doing([pool(counts={READY: 2, STARTING: 2}), pool(alerts=(alert("critical"),))])
+    assert (answer.level, [said.key for said in answer.said]) == ("act", ["doing_act", "doing_starting"])
 
 
 def test_a_row_names_critical_alerts_first() -> None:

@@ -11,11 +11,17 @@ from fastapi.testclient import TestClient
 
 from controller.api.access import PUBLIC
 from controller.api.app import create_app
+from controller.api.web.overview import PoolFacts
+from controller.api.web.state import state_of
 from controller.api.web.static import files, static
-from controller.core.model import PoolName
+from controller.api.web.texts import catalogs
+from controller.core.drilled import Drilled
+from controller.core.model import PoolMemory, PoolName, ReplicaState
 from controller.core.people import Role
+from controller.core.policy import Mode, ScalingPolicy
 from tests.fakes.big_fleet import TOKEN, BigFleet, app_of
 from tests.unit.api.callers import as_role
+from tests.unit.api.test_drills import FakeDesk
 
 PAGE = {"Accept": "text/html,application/xhtml+xml"}
 INLINE = re.compile(r"<style|<script(?![^>]*\bsrc=)|\sstyle=|\son[a-z]+=|javascript:", re.IGNORECASE)
@@ -173,6 +179,87 @@ def test_a_controller_that_is_stuck_says_so(fleet: BigFleet, client: TestClient)
     assert "The controller has not looked since" in client.get("/").text
     fleet.ticking = True
     fleet.step(2)
+
+
+def test_a_database_that_is_away_is_told_on_top(fleet: BigFleet, client: TestClient) -> None:
+    """As soon as ticks fail for it; in red only once that is no matter of a moment."""
+    fleet.step(2)
+    since = fleet.clock.now().isoformat(timespec="milliseconds")
+    fleet.store.database.gone = True
+    told = "The database does not answer since"
+    assert told not in state(client), "until a tick is missing"
+    for seconds, level in ((6, "busy"), (20, "act")):
+        fleet.clock.advance(seconds)
+        assert told in state(client)
+        assert since in state(client)
+        assert f'class="state {level}"' in state(client)
+    fleet.store.database.gone = False
+    fleet.step(2)
+    assert told not in state(client)
+
+
+def state(client: TestClient) -> str:
+    """The sentence on top of the page."""
+    page = client.get("/").text
+    return page[page.index('<p class="state ') :].partition("</p>")[0]
+
+
+def test_a_node_that_is_silent_is_told_by_its_name(fleet: BigFleet, client: TestClient) -> None:
+    name = fleet.names[5]
+    fleet.runtimes[name].down = True
+    fleet.step(2)
+    told = state(client)
+    fleet.runtimes[name].down = False
+    fleet.step(2)
+    assert f'<a href="/nodes/{name}">{name}</a>' in told
+    assert "runtime" not in told
+
+
+def test_without_numbers_nobody_says_that_users_are_served(fleet: BigFleet) -> None:
+    calm = PoolFacts(PoolName("a"), "m", Mode.ACTIVE, ScalingPolicy(), 1, {ReplicaState.READY: 1})
+    broken = replace(calm, memory=PoolMemory(calm.name, 1, fuse_since=fleet.clock.now()))
+    fleet.metrics.down = True
+    fleet.step(2)
+    said = [catalogs()["en"](f"state.{one.key}", **one.values) for one in state_of(fleet.sources(), [calm, broken])]
+    assert said[0] == '<a href="/pools/a">a</a> needs somebody.'
+    assert "Prometheus does not answer" in said[1]
+
+
+def test_one_engine_that_is_silent_is_told_as_such(fleet: BigFleet) -> None:
+    seen = fleet.sources().latest()
+    assert seen is not None
+    alone = replace(seen, snapshot=replace(seen.snapshot, unknown=("runtime",)))
+    (said,) = state_of(replace(fleet.sources(), latest=lambda: alone), [])
+    assert said.key == "engine_now"
+
+
+def test_a_drill_that_runs_is_told_where_its_pool_is(fleet: BigFleet, client: TestClient) -> None:
+    """Also on the pool's page; while the database is away the rest is told all the same."""
+    pool, other = fleet.policies[0].pool, fleet.policies[4].pool
+    sources, now = fleet.sources(), fleet.clock.now()
+    sources.drills.change_drill("cafe", lambda known: Drilled("cafe", "kill", pool, "ada", now, now))
+    desk = FakeDesk(lives="cafe")
+    made = TestClient(create_app(replace(sources, drill_desk=desk)), headers=dict(client.headers))
+    tag = '<a class="tag" href="/drills/cafe">drill runs</a>'
+    assert made.get("/").text.count(tag) == 1
+    assert [made.get(f"/pools/{name}").text.count(tag) for name in (pool, other)] == [1, 0]
+    fleet.store.database.gone = True
+    assert "drill runs" not in made.get("/").text
+    fleet.store.database.gone = False
+    desk.lives = None
+    assert "drill runs" not in made.get("/").text
+
+
+def test_a_pool_is_found_by_how_it_stands(fleet: BigFleet, client: TestClient) -> None:
+    """By words that come with each change, in the language of the page."""
+    paused = fleet.policies[2].pool
+    for language, word in (("en", "paused"), ("zh", "已暂停")):
+        page = client.get("/", headers={"Accept-Language": language}).text
+        head = page[page.index(f'<th id="pool-{paused}:head"') :].partition("</th>")[0]
+        found = re.findall(r'data-also="([^"]*)"', head)[0]
+        stand = re.findall(r'class="badge.*?</svg>([^<]+)<', head, re.DOTALL)[0]
+        assert word in found
+        assert stand in found
 
 
 def test_the_fleet_is_told_while_the_database_is_away(fleet: BigFleet, client: TestClient) -> None:
