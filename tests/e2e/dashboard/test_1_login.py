@@ -43,7 +43,7 @@ def test_the_cookie_is_for_requests_of_our_own_pages_only(site: Site) -> None:
 def test_an_admin_invites_by_the_page_and_by_the_command(site: Site) -> None:
     page = site.open(ADMIN, "/users")
     page.get_by_role("button", name="Invite").first.click()
-    submit(page, "invite", name=OPERATOR, role="operator")
+    submit(page, "invite", name=OPERATOR, role="operator", why="on call")
     link = link_in(page.locator("#main").inner_text())
     said = site.stack.stoker("users", "invite", VIEWER, "--role", "viewer", "--json")
     assert said.returncode == 0, said.stderr
