@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import socket
 import ssl
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import uvicorn
@@ -219,8 +221,11 @@ def test_no_number_of_connections_takes_all_files(monkeypatch: pytest.MonkeyPatc
     config = main.serving(FastAPI(), 0, Bound("127.0.0.1", Doors()))
 
     assert limits == [2048, 2048]
-    accepted = config.http_protocol_class(config=config, server_state=ServerState(), app_state={})  # type: ignore[call-arg]
-    room = accepted._room  # type: ignore[attr-defined]
+
+    async def accepted() -> Any:  # uvicorn makes it in its event loop
+        return config.http_protocol_class(config=config, server_state=ServerState(), app_state={})  # type: ignore[call-arg]
+
+    room = asyncio.run(accepted())._room
     assert (room.most, room.head_s, config.backlog, config.ws_protocol_class) == (1536, 10.0, 64, None)
 
 
