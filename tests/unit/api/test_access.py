@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -22,17 +21,6 @@ from tests.unit.api.callers import as_admin, as_role, logged_in
 from tests.unit.api.people_world import World
 
 KEY = {"name": "a client"}
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def client(world: World) -> Iterator[TestClient]:
-    with world.client as made:
-        yield made
 
 
 def test_whoever_shows_nothing_learns_nothing(client: TestClient) -> None:

@@ -95,11 +95,6 @@ VALUES = (st.sampled_from(WORDS) | st.lists(_PIECES, max_size=6).map("".join)).m
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
 def client(world: World) -> TestClient:
     return TestClient(world.app, raise_server_exceptions=False)
 

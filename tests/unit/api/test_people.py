@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -31,12 +30,6 @@ def world() -> World:
     made = World()
     made.add(User("ada", Role.OPERATOR, START))
     return made
-
-
-@pytest.fixture
-def client(world: World) -> Iterator[TestClient]:
-    with world.client as made:
-        yield made
 
 
 def log_in(client: TestClient, name: str = "ada", password: str = PASSWORD, **headers: str) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,17 +15,6 @@ from tests.fakes.overrides import FakeDrills
 from tests.unit.api.callers import as_admin, as_role, logged_in
 from tests.unit.api.people_world import PASSWORD, World
 from tests.unit.core.build import POOL
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def client(world: World) -> Iterator[TestClient]:
-    with world.client as made:
-        yield made
 
 
 @pytest.mark.parametrize(

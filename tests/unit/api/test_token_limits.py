@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from fastapi.testclient import TestClient
 
@@ -11,17 +9,6 @@ from controller.core.people import STATE_DIRECTORY, ApiToken, Role, digest_of, t
 from tests.fakes.clock import START
 from tests.unit.api.callers import as_admin, as_role, logged_in
 from tests.unit.api.people_world import World
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def client(world: World) -> Iterator[TestClient]:
-    with world.client as made:
-        yield made
 
 
 def token(world: World, text: str, owner: str, role: Role) -> str:
