@@ -338,12 +338,18 @@ def test_bytes_arrive_before_the_engine_is_done(nginx: RunningNginx) -> None:
 
 
 def test_a_client_that_leaves_frees_its_replica(nginx: RunningNginx) -> None:
-    left: list[bool] = []
-    with engines(lambda it: left.append(it.client_left(20))) as (engine,):
+    begun, left = threading.Event(), list[bool]()
+
+    def wait(exchange: Exchange) -> None:
+        begun.set()
+        left.append(exchange.client_left(20))
+
+    with engines(wait) as (engine,):
         nginx.apply(plan(engine.address))
         connection = nginx.connect()
         connection.request("POST", "/v1/chat/completions", BODY)
-        wait_for(lambda: nginx.in_flight() == {"smollm2": 1}, 10, "the request is in flight")
+        assert begun.wait(10), "nginx counts it before it has asked the engine, which would never hear of it"
+        assert nginx.in_flight() == {"smollm2": 1}
         connection.close()
 
         wait_for(lambda: left == [True], 10, "the replica is free")
