@@ -16,7 +16,8 @@ from typing import Any
 
 import psutil
 
-from controller.adapters.nginx import NginxGateway, NginxParts, command, prepare
+from controller.adapters.nginx import NginxGateway, NginxParts, command, prepare, revertible
+from controller.adapters.nginx import gateway as adapter
 from controller.adapters.nginx.rules import PoolRules, Rules
 from controller.core.model import Address, GatewayPlan, PoolName, PoolRoutes, ReplicaId, Server
 from controller.settings import GatewaySettings, PortSettings
@@ -24,6 +25,7 @@ from tests.fakes.clock import FakeClock
 from tests.waiting import wait_for
 
 POOL = PoolRoutes(PoolName("smollm2"), "smollm2")
+adapter.CHECK_S = revertible.CHECK_S = 20.0  # a tick has no time to wait for `nginx -t`; tests run beside others
 
 
 def plan(*addresses: Address, pool: PoolRoutes = POOL) -> GatewayPlan:

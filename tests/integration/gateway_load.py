@@ -7,6 +7,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable
+from typing import Self
 
 from tests.fakes.running_nginx import RunningNginx
 from tests.waiting import wait_for
@@ -16,7 +17,8 @@ STREAM = b'{"model":"smollm2","messages":[],"stream": true}'
 
 
 class Load:
-    """Clients on kept-alive connections, one request after another, until `finish`.
+    """Clients on kept-alive connections, one request after another, until `finish`, or the end of the `with`: clients
+    that a failed test left behind would take the machine from all others.
 
     `ask` gives the body and the headers of a client by its number. What came of an answer that broke off is given to
     `excused`: where that is true the outcome is "cut", and a failure otherwise.
@@ -41,6 +43,12 @@ class Load:
         for thread in self._threads:
             thread.start()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.finish()
+
     def finish(self) -> Counter[int | str]:
         """How often each status came, or the name of the error."""
         self._stop.set()
@@ -49,9 +57,10 @@ class Load:
         return self.outcomes
 
     def await_more(self, requests: int) -> None:
-        """Wait until so many more requests have ended in whatever way."""
+        """Wait until so many more requests have ended in whatever way, however busy the machine is: one at a time."""
         goal = self.outcomes.total() + requests
-        wait_for(lambda: self.outcomes.total() >= goal, 30, f"{requests} more requests")
+        while (done := self.outcomes.total()) < goal:
+            wait_for(lambda done=done: self.outcomes.total() > done, 30, "another request")  # type: ignore[misc]
 
     def _run(self, number: int) -> None:
         chance, connection = random.Random(number), self._nginx.connect()

@@ -18,6 +18,7 @@ from tests.waiting import wait_for
 
 AXE = Path(__file__).parents[2] / "dashboards/web/node_modules/axe-core/axe.min.js"
 WIDTHS = (360, 1440, 2560)
+expect.set_options(timeout=20_000)  # others may have the machine
 
 
 class Served:

@@ -405,9 +405,9 @@ def test_who_leaves_a_request_that_may_be_kept_finds_its_answer_when_he_comes_ag
 
 def test_no_room_is_lost_when_many_leave_while_waiting(gateway: Watched) -> None:
     """Each at another moment: some just when it would be their turn."""
-    load = Load(gateway.nginx, 24, leave_ratio=0.6, ask=lambda number: (BODIES[number % 3], HEADERS_OF_KEY))
-    load.await_more(3000)
-    outcomes = load.finish()
+    with Load(gateway.nginx, 24, leave_ratio=0.6, ask=lambda number: (BODIES[number % 3], HEADERS_OF_KEY)) as load:
+        load.await_more(3000)
+        outcomes = load.finish()
 
     assert set(outcomes) <= {200, 503, "left"}
     assert min(outcomes[200], outcomes["left"]) > 500

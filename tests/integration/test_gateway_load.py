@@ -30,10 +30,10 @@ def nginx(tmp_path: Path) -> Iterator[RunningNginx]:
 def test_twenty_reloads_fail_no_request(nginx: RunningNginx) -> None:
     with engines(Exchange.answer, Exchange.answer, Exchange.answer) as (one, two, three):
         nginx.apply(plan(one.address, two.address))
-        load = Load(nginx, 8)
-        for number in range(20):
-            nginx.apply(plan(one.address, three.address) if number % 2 == 0 else plan(one.address, two.address))
-            load.await_more(20)
+        with Load(nginx, 8) as load:
+            for number in range(20):
+                nginx.apply(plan(one.address, three.address) if number % 2 == 0 else plan(one.address, two.address))
+                load.await_more(20)
 
         assert set(load.finish()) == {200}
 
@@ -50,10 +50,10 @@ def test_reloads_in_the_middle_of_streams_fail_no_stream_and_no_request_after_on
 
     with engines(stream, stream) as (one, two):
         nginx.apply(plan(one.address, two.address))
-        load = Load(nginx, 8, body=STREAM)
-        for number in range(20):
-            nginx.apply(plan(one.address) if number % 2 == 0 else plan(one.address, two.address))
-            load.await_more(20)
+        with Load(nginx, 8, body=STREAM) as load:
+            for number in range(20):
+                nginx.apply(plan(one.address) if number % 2 == 0 else plan(one.address, two.address))
+                load.await_more(20)
 
         assert set(load.finish()) == {200}
 
@@ -61,11 +61,11 @@ def test_reloads_in_the_middle_of_streams_fail_no_stream_and_no_request_after_on
 def test_a_killed_replica_fails_no_request(nginx: RunningNginx) -> None:
     with engines(Exchange.answer, Exchange.answer, Exchange.answer) as running:
         nginx.apply(plan(*(engine.address for engine in running)))
-        load = Load(nginx, 8)
-        load.await_more(50)
-        running[0].close()
-        running[1].behave = Exchange.reset
-        load.await_more(200)
+        with Load(nginx, 8) as load:
+            load.await_more(50)
+            running[0].close()
+            running[1].behave = Exchange.reset
+            load.await_more(200)
 
         assert set(load.finish()) == {200}
 
@@ -98,11 +98,11 @@ def test_the_count_does_not_leak(nginx: RunningNginx) -> None:
         addresses = [engine.address for engine in running]
         dead = Address("127.0.0.1", free_port())
         plans = [plan(*addresses, dead), plan(dead), plan(addresses[1], dead), plan(*addresses), plan()]
-        load = Load(nginx, 8, leave_ratio=0.3)
-        for number in range(15):
-            nginx.apply(plans[number % len(plans)])
-            load.await_more(100)
-        outcomes = load.finish()
+        with Load(nginx, 8, leave_ratio=0.3) as load:
+            for number in range(15):
+                nginx.apply(plans[number % len(plans)])
+                load.await_more(100)
+            outcomes = load.finish()
 
         assert outcomes.total() >= 1500
         assert set(outcomes) == {200, 503, "left"}

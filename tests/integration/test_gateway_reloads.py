@@ -84,14 +84,14 @@ def ask(number: int) -> tuple[bytes, dict[str, str]]:
 def test_fifty_reloads_and_a_killed_replica_fail_no_request(nginx: RunningNginx, replicas: list[Replica]) -> None:
     *staying, victim, coming = replicas
     nginx.apply(routed(*staying, victim))
-    load = Load(nginx, CLIENTS, ask=ask, excused=lambda partial: victim.name.encode() in partial)
-    for number in range(RELOADS):
-        with_victim = [victim] if number < RELOADS // 2 + 3 else []  # for a while nobody has noticed
-        nginx.apply(routed(*staying, *with_victim, *([coming] if number % 2 else [])))
-        if number == RELOADS // 2:
-            victim.kill()
-        load.await_more(CLIENTS // 2)
-    outcomes = load.finish()
+    with Load(nginx, CLIENTS, ask=ask, excused=lambda partial: victim.name.encode() in partial) as load:
+        for number in range(RELOADS):
+            with_victim = [victim] if number < RELOADS // 2 + 3 else []  # for a while nobody has noticed
+            nginx.apply(routed(*staying, *with_victim, *([coming] if number % 2 else [])))
+            if number == RELOADS // 2:
+                victim.kill()
+            load.await_more(CLIENTS // 2)
+        outcomes = load.finish()
 
     print(f"\n{dict(outcomes)}")
     assert set(outcomes) <= {200, "cut"}

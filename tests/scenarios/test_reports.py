@@ -166,11 +166,12 @@ def test_nginx_that_refuses_and_takes_again() -> None:
 def test_a_gateway_that_lags_and_the_end_of_the_certificate() -> None:
     world, known = World(), Gateways()
     end = world.clock.now() + timedelta(days=9)
-    parts = replace(world.ticker._parts, gateways=GatewayParts(known, lambda found: None), certificate_end=lambda: end)
+    others = GatewayParts(known, lambda found: None)
+    parts = replace(world.ticker._parts, gateways=others, certificate_ends=lambda: {"gateway": end})
     ticker = type(world.ticker)(parts, (world.policy,))
     known.hear(GatewayReport("east", "1"), world.clock.now())
     world.clock.advance(7)
     ticker.run()
 
     assert newest(world).gateway_lags == {"east": 7.0}
-    assert newest(world).certificate_ends == end
+    assert newest(world).certificate_ends == {"gateway": end}
