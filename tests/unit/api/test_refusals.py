@@ -45,12 +45,12 @@ def test_what_a_route_itself_refuses_is_in_the_audit_log(
 
 
 def test_that_the_last_admin_stays_is_in_the_audit_log(world: World, client: TestClient) -> None:
-    world.people.rows.users["root"] = User("root", Role.ADMIN, START)
+    world.people.rows.users["grace"] = User("grace", Role.ADMIN, START)
 
-    assert as_admin(client).delete("/api/v1/users/root").status_code == 409
-    assert client.put("/api/v1/users/root/role", json={"role": "viewer"}).status_code == 409
+    assert as_admin(client).delete("/api/v1/users/grace").status_code == 409
+    assert client.put("/api/v1/users/grace/role", json={"role": "viewer"}).status_code == 409
     assert [(entry.subject, entry.refused) for entry in world.noted()] == [
-        ("DELETE /api/v1/users/root", True), ("PUT /api/v1/users/root/role", True)
+        ("DELETE /api/v1/users/grace", True), ("PUT /api/v1/users/grace/role", True)
     ]  # fmt: skip
 
 
