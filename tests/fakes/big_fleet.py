@@ -11,6 +11,7 @@ Real ticks of the real core run over fake containers and numbers, with the time 
     /fake/metrics?up=false       Prometheus is away            /fake/ticks?on=false       the controller is stuck
     /fake/node/NODE?up=false     a node is silent              /fake/lead?on=false        another controller leads
     /fake/database?up=false      the database is away          /fake/tick   one now; answers with its end
+    /fake/thread                 the number of the thread that ticks
 """
 
 from __future__ import annotations
@@ -106,6 +107,7 @@ class BigFleet:
         self.factor: dict[PoolName, float] = {}
         self.ticking, self.leads, self.quiet = True, True, False
         self.still: datetime | None = None  # the time whose demand stays
+        self.thread = 0  # that ticks
         parts = Parts(
             clock=self.clock,
             fleet=Fleet(self.runtimes, self.clock),
@@ -322,6 +324,10 @@ def app_of(fleet: BigFleet) -> FastAPI:  # noqa: C901  a list of levers
         fleet.step(max((datetime.now(UTC) - fleet.clock.now()).total_seconds(), 0.01))
         return time.time()
 
+    @app.get("/fake/thread", dependencies=[PUBLIC])
+    def thread() -> int:
+        return fleet.thread
+
     @app.get("/fake/node/{node}", dependencies=[PUBLIC])
     def node(node: str, up: bool = True) -> str:
         fleet.runtimes[NodeName(node)].down = not up
@@ -346,9 +352,11 @@ def main() -> None:
     given = parser.parse_args()
     fleet = BigFleet(given.pools, given.nodes).warm_up()
     fleet.quiet, fleet.still = given.quiet, fleet.clock.now() if given.still else None
-    threading.Thread(target=run, args=(fleet, given.interval), daemon=True).start()
+    ticker = threading.Thread(target=run, args=(fleet, given.interval), daemon=True)
+    ticker.start()
+    fleet.thread = ticker.native_id or 0
     print(f"open http://127.0.0.1:{given.port}/fake/login  (or show the bearer token {TOKEN!r})", flush=True)
-    uvicorn.run(app_of(fleet), port=given.port, access_log=False, log_level="warning")
+    uvicorn.run(app_of(fleet), port=given.port, access_log=False, log_level="warning", timeout_graceful_shutdown=1)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from controller.core.errors import MetricsUnavailable
 from controller.core.policy import PoolPolicy
@@ -26,6 +27,8 @@ class FleetHistory:
         self._policies, self._now, self._up = {str(policy.pool): policy for policy in policies}, now, up
         self._began = now() - timedelta(days=3)
         self._gap = tuple((now() - before).timestamp() for before in GAP)
+        # To make them up is no cost of those who ask.
+        self._numbers = lru_cache(maxsize=20_000)(lambda pool, at: _numbers(self._policies[pool], at))
 
     def query_range(self, promql: str, start: datetime, end: datetime, step_s: int) -> tuple[Series, ...]:
         if not self._up():
@@ -38,9 +41,8 @@ class FleetHistory:
         return tuple(self._series(pool, name, moments) for pool in pools for name in names)
 
     def _series(self, pool: str, name: str, moments: Sequence[int]) -> Series:
-        policy, shift = self._policies[pool], len(pool) * 37 + sum(map(ord, pool))
-        values = {at: _value(policy, name, at, shift) for at in moments if self._told(at)}
-        points = {at: value for at, value in values.items() if value is not None}
+        values = {at: self._numbers(pool, at).get(name) for at in moments if self._told(at)}
+        points = {at: float(value) for at, value in values.items() if value is not None}
         return Series({"pool": pool, "column": name}, points)
 
     def _told(self, at: float) -> bool:
@@ -51,15 +53,16 @@ class FleetHistory:
         return (Series({"alertname": "PoolLatencyHigh", "severity": "warning"}, fires),) if fires else ()
 
 
-def _value(policy: PoolPolicy, name: str, at: float, shift: int) -> float | None:
-    """What a pool with waves of demand would say."""
+def _numbers(policy: PoolPolicy, at: float) -> dict[str, float]:
+    """What a pool with waves of demand would say, by the column."""
     floor, ceiling = policy.scaling.floor, policy.scaling.ceiling
+    shift = len(policy.pool) * 37 + sum(map(ord, policy.pool))
     demand = (_wave(at, shift) + 0.04 * math.sin(at / 11)) * floor * 6
     desired = min(max(math.ceil(_wave(at - 90, shift) * floor * 6 / 4), floor), ceiling)
     ready = desired - (1 if desired > floor and int(at / 60 + shift) % 9 == 0 else 0)
     load = demand / max(ready * 4, 1)
     slow = 0.12 + 0.3 * max(load - 0.7, 0.0) ** 2
-    known: dict[str, float | None] = {
+    return {
         "demand": round(demand), "demand_peak": round(demand * 1.2), "waiting": max(round(demand) - ready * 4, 0),
         "requests_per_second": demand * 1.4, "capacity": float(ready * 4), "desired": desired, "ready": ready,
         "starting": desired - ready, "draining": float(int(at / 60 + shift) % 23 == 0), "floor": floor, "held": desired,
@@ -70,8 +73,6 @@ def _value(policy: PoolPolicy, name: str, at: float, shift: int) -> float | None
         "memory_threshold": 0.9, "gpus": desired,
         "tokens_per_second": demand * 28, "prompt_tokens_per_second": demand * 90, "failing": 0.0,
     }  # fmt: skip
-    found = known.get(name)
-    return None if found is None else float(found)
 
 
 def _wave(at: float, shift: int) -> float:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 from controller.api.web import formats
 from controller.api.web.latest import Last
-from controller.api.web.overview import ACT, BUSY, CALM, UNTOLD, PoolFacts, stand_of
+from controller.api.web.overview import ACT, BUSY, CALM, UNTOLD, PoolFacts
 from controller.core.memory import ReplicaState
 from controller.core.model import PoolName
 from controller.core.overrides import Override
 from controller.core.policy import Mode
 
 _NAMED = 3
+_line = lru_cache(maxsize=1024)(formats.line)  # an hour changes once a minute, a row with each tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def row_of(pool: PoolFacts, last: Last | None, hour: Hour, override: Override | 
     latency, errors = pool.scaling.latency, pool.scaling.errors
     wait_limit = latency.threshold if latency.enabled else None
     errors_limit = errors.threshold if errors.enabled else None
-    level = stand_of(pool).level
+    level = pool.stand.level
     over = level if level != CALM else BUSY
     return FleetRow(
         head=_head(pool, override),
@@ -97,11 +99,11 @@ def row_of(pool: PoolFacts, last: Last | None, hour: Hour, override: Override | 
             _told(formats.seconds, wait_limit),
             over if pool.slow else "",
         ),
-        wait_line=formats.line(hour.latency, wait_limit),
+        wait_line=_line(hour.latency, wait_limit),
         errors=Measured(
             formats.percent(pool.errors), _told(formats.percent, errors_limit), over if pool.failing else ""
         ),
-        errors_line=formats.line(hour.errors, errors_limit),
+        errors_line=_line(hour.errors, errors_limit),
         demand=formats.number(pool.in_flight),
         replicas=_replicas(pool, hour),
         last=last,
@@ -113,7 +115,7 @@ def _told(told: Callable[[float], str], limit: float | None) -> str:
 
 
 def _head(pool: PoolFacts, override: Override | None) -> Head:
-    stand = stand_of(pool)
+    stand = pool.stand
     return Head(
         name=pool.name,
         model=pool.model,
@@ -166,7 +168,7 @@ def rank_of(pool: PoolFacts) -> int:
     Growing and shrinking is daily work: a row that went up for it would go down again while it is read. An alert fires
     only where something has been the matter for a while, also of a pool that grows meanwhile.
     """
-    stand = stand_of(pool)
+    stand = pool.stand
     if stand.level == ACT:
         return 0
     return 1 if pool.alerts or stand.word in ("failing", "slow", "replacing", "first_start", "short") else 2
@@ -201,7 +203,7 @@ def users(pools: Sequence[PoolFacts]) -> Answer:
     known = [pool for pool in pools if pool.in_flight is not None or not pool.desired]
     if said:
         said += (Said("users_others_unknown"),) if not known else ()
-        acts = any(stand_of(pool).level == ACT for mine in hurt.values() for pool in mine)
+        acts = any(pool.stand.level == ACT for mine in hurt.values() for pool in mine)
         return Answer(ACT if acts else BUSY, said)
     if pools and not known:
         return Answer(UNTOLD, (Said("users_unknown"),))
@@ -210,7 +212,7 @@ def users(pools: Sequence[PoolFacts]) -> Answer:
 
 def doing(pools: Sequence[PoolFacts]) -> Answer:
     """What is the controller doing? What needs somebody comes first: the level, and its mark, are of that."""
-    acts = [pool.name for pool in pools if stand_of(pool).level == ACT]
+    acts = [pool.name for pool in pools if pool.stand.level == ACT]
     counts = {
         "doing_starting": sum(pool.starting for pool in pools),
         "doing_draining": sum(pool.draining for pool in pools),

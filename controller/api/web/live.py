@@ -119,6 +119,7 @@ class Hub:
         self._channels: dict[Key, Channel] = {}
         self._task: asyncio.Task[None] | None = None
         self._open: Counter[Reader] = Counter()
+        self._asked: dict[str, asyncio.Task[bool]] = {}
         self.stopping: Callable[[], bool] = lambda: False
 
     @property
@@ -139,6 +140,14 @@ class Hub:
         finally:
             self._open[reader] -= 1
             self._open += Counter()  # who has none left is forgotten
+
+    async def once(self, name: str, ask: Callable[[], bool]) -> bool:
+        """What `ask` says, in a thread of its own. Whoever wants to know the same meanwhile is told, too."""
+        asked = self._asked.get(name)
+        if asked is None:
+            asked = self._asked[name] = asyncio.create_task(asyncio.to_thread(ask))
+            asked.add_done_callback(lambda _: self._asked.pop(name))
+        return await asyncio.shield(asked)  # one that leaves takes nothing from the others
 
     def sources(self) -> Sources:
         """Those of now: a controller may begin to lead."""

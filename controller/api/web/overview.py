@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from controller.api.deps import Seen, Sources
 from controller.core.alerts import KnownAlert
@@ -15,7 +15,6 @@ from controller.core.model import (
     SERVING,
     UNKNOWN,
     Known,
-    PoolMemory,
     PoolName,
     PoolReadings,
     Reading,
@@ -45,10 +44,14 @@ class Stand:
     word: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PoolFacts:
     """What is known of a pool now. None is what is not known; `slow` and `failing`: above the threshold; `idle`: there
-    were no requests whose times could be told; `drill`: the id of the one that runs on it."""
+    were no requests whose times could be told; `fuse` and `quarantined`: nothing is healed, or started, any more;
+    `drill`: the id of the one that runs on it. Equal ones look alike.
+
+    What is asked again and again while a page is made is worked out once.
+    """
 
     name: PoolName
     model: str
@@ -60,12 +63,19 @@ class PoolFacts:
     latency: float | None = None
     errors: float | None = None
     codes: tuple[ReasonCode, ...] = ()
-    memory: PoolMemory | None = None
+    fuse: bool = False
+    quarantined: bool = False
+    start_failures: int = 0  # in a row
     alerts: tuple[KnownAlert, ...] = ()
     idle: bool = False
     drill: str = ""
 
-    @property
+    @cached_property
+    def stand(self) -> Stand:
+        """The first of these that is so, the worst first."""
+        return _stand(self)
+
+    @cached_property
     def serving(self) -> int:
         """Replicas that get requests."""
         return sum(self.counts.get(state, 0) for state in SERVING)
@@ -119,10 +129,13 @@ def facts_of(sources: Sources, alerts: Iterable[KnownAlert] = (), *, drills: boo
     for known in alerts:
         if known.alert.firing and known.alert.pool:
             firing[known.alert.pool] = (*firing.get(known.alert.pool, ()), known)
-    counts: dict[PoolName, Counter[ReplicaState]] = {policy.pool: Counter() for policy in policies}
+    counts: dict[PoolName, dict[ReplicaState, int]] = {}
     for replica in seen.plan.memory.replicas.values() if seen else ():
-        counts.setdefault(replica.pool, Counter())[replica.state] += 1
-    found = [_facts(seen, policy, counts[policy.pool], firing.get(policy.pool, _NOTHING)) for policy in policies]
+        mine = counts.setdefault(replica.pool, {})
+        mine[replica.state] = mine.get(replica.state, 0) + 1
+    found = [
+        _facts(seen, policy, counts.get(policy.pool, {}), firing.get(policy.pool, _NOTHING)) for policy in policies
+    ]
     pool, drill = _drilled(sources) if drills else ("", "")
     return [replace(one, drill=drill) if one.name == pool else one for one in found]
 
@@ -157,7 +170,9 @@ def _facts(
         latency=_value(readings.get(Signal.LATENCY, UNKNOWN)),
         errors=_value(readings.get(Signal.ERRORS, UNKNOWN)),
         codes=tuple(reason.code for reason in seen.plan.standing.get(pool, ())),
-        memory=memory,
+        fuse=memory is not None and memory.fuse_since is not None,
+        quarantined=memory is not None and memory.quarantined_since is not None,
+        start_failures=memory.start_failures if memory else 0,
         alerts=alerts,
         idle=readings.get(Signal.LATENCY, UNKNOWN).known is Known.IDLE,
     )
@@ -167,12 +182,11 @@ def _value(reading: Reading) -> float | None:
     return None if reading.known is Known.UNKNOWN else reading.value
 
 
-def stand_of(pool: PoolFacts) -> Stand:
-    """The first of these that is so, the worst first."""
-    memory, stuck = pool.memory, any(code in _STUCK for code in pool.codes)
-    if memory is not None and memory.quarantined_since:
+def _stand(pool: PoolFacts) -> Stand:
+    stuck = any(code in _STUCK for code in pool.codes)
+    if pool.quarantined:
         return Stand(ACT, "quarantined")
-    if memory is not None and memory.fuse_since:
+    if pool.fuse:
         return Stand(ACT, "fuse")
     if pool.down:
         return Stand(BUSY, "first_start") if pool.starting and not pool.critical else Stand(ACT, "down")

@@ -16,7 +16,7 @@ from controller.api.deps import Seen, Sources, SourcesDep, policy_of
 from controller.api.views import pools_of, receipt_of
 from controller.api.web import formats, live
 from controller.api.web.explanation import explained
-from controller.api.web.overview import PoolFacts, facts_of, stand_of
+from controller.api.web.overview import PoolFacts, facts_of
 from controller.api.web.pool_rows import ReplicaRow, numbers_of, rows_of
 from controller.api.web.ranges import RANGES, USUAL
 from controller.api.web.shell import View, render
@@ -84,8 +84,14 @@ def _flipped(known: Evaluation) -> Evaluation:
 
 def _head(seen: Seen | None, policy: PoolPolicy, facts: PoolFacts, texts: Texts) -> live.Fragments:
     out = pools_of(seen, [policy])[0]
-    stand, memory = stand_of(facts), facts.memory
-    given = {"pool": out, "facts": facts, "stand": stand, "say": words_of(facts), "policy": _in_force(seen, policy)}
+    memory = seen.plan.memory.pools.get(policy.pool) if seen else None
+    given = {
+        "pool": out,
+        "facts": facts,
+        "stand": facts.stand,
+        "say": words_of(facts),
+        "policy": _in_force(seen, policy),
+    }
     restarts = [order for order in seen.snapshot.orders if order.subject == f"pool/{policy.pool}"] if seen else []
     held = memory is not None and bool(memory.fuse_since or memory.quarantined_since or memory.refused_spec)
     return {
@@ -106,7 +112,7 @@ def words_of(facts: PoolFacts) -> Mapping[str, Any]:
         "trouble": facts.trouble,
         "surplus": max(facts.serving + facts.starting - facts.desired, 0),
         "alerts": len(facts.alerts),
-        "failures": facts.memory.start_failures if facts.memory else 0,
+        "failures": facts.start_failures,
     }
 
 

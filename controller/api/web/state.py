@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from controller.api.deps import LEADS, Seen, Sources
 from controller.api.web import formats, live
-from controller.api.web.overview import ACT, BUSY, CALM, PoolFacts, facts_of, stand_of
+from controller.api.web.overview import ACT, BUSY, CALM, PoolFacts, facts_of
 from controller.api.web.templates import fragment
 from controller.api.web.texts import Texts
 from controller.core.errors import LostLease, TransientError
@@ -69,7 +69,7 @@ def _no_database(sources: Sources, seen: Seen) -> bool:
 
 def _of_pools(pools: Sequence[PoolFacts], *, known: bool) -> State:
     """`known`: how users fare."""
-    stands = {pool.name: stand_of(pool) for pool in pools}
+    stands = {pool.name: pool.stand for pool in pools}
     hurt = [pool.name for pool in pools if pool.down or pool.slow or pool.failing]
     acts = [name for name, stand in stands.items() if stand.level == ACT]
     busy = [name for name, stand in stands.items() if stand.level == BUSY]

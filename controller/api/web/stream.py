@@ -67,7 +67,7 @@ class Stream(Response):
                 return
             if clock() >= due:
                 await _send(send, hub.beat())
-                due = clock() + live.BEAT_S
+                due = (clock() // live.BEAT_S + 1) * live.BEAT_S  # the same for all: one wake-up serves them
             if channel.number != number:
                 text = channel.since(number, sent)
                 number, sent = channel.number, channel.parts
@@ -79,7 +79,7 @@ class Stream(Response):
         say so, and the page is needed more than ever."""
         who = self._who
         try:
-            return who.how == "file" or await asyncio.to_thread(holds, self._hub.sources(), who)
+            return who.how == "file" or await self._hub.once(who.digest, lambda: holds(self._hub.sources(), who))
         except TransientError:
             return True
 

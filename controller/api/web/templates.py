@@ -15,7 +15,14 @@ from controller.api.web.texts import Texts, catalogs
 def environment(language: str) -> Environment:
     """With the words of that language as `t`."""
     loader = PackageLoader("dashboards.web")  # by its name: what it is made of is data
-    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,  # they fit this code, not what is installed over it while it runs
+    )
     made.filters.update(formats.filters())
     made.globals.update(t=catalogs()[language], static=static.static, has_charts=static.has_charts)
     return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
@@ -20,6 +21,7 @@ from controller.api.deps import Seen, Sources
 from controller.api.web import live, stream
 from controller.api.web.stream import Stream
 from controller.api.web.texts import Texts
+from controller.core.errors import TransientError
 from controller.core.people import Role
 from tests.fakes.big_fleet import BigFleet
 from tests.waiting import wait_for
@@ -255,6 +257,39 @@ def test_the_stream_ends_with_the_session(watched: Watched) -> None:
     async def scene() -> None:
         async with reader(watched, who=Caller("ada", Role.VIEWER, "session", "", digest="ended")) as came:
             assert await arrives(came, "end") == {"why": "logged out"}
+
+    asyncio.run(scene())
+
+
+def test_what_several_pages_ask_at_a_time_is_asked_once(watched: Watched) -> None:
+    asked: list[int] = []
+    may = threading.Event()
+
+    def ask() -> bool:
+        asked.append(1)
+        return may.wait(10)
+
+    async def scene() -> None:
+        pages = [asyncio.create_task(watched.hub.once("ada", ask)) for _ in range(3)]
+        await asyncio.to_thread(wait_for, lambda: asked, 10, "the question")
+        pages[0].cancel()  # the first one that asked leaves
+        await asyncio.sleep(0)
+        may.set()
+        assert await asyncio.gather(*pages[1:]) == [True, True]
+        assert asked == [1]
+        assert await watched.hub.once("ada", ask)
+        assert asked == [1, 1]
+
+    asyncio.run(scene())
+
+
+def test_whoever_asks_with_others_hears_why_there_is_no_answer(watched: Watched) -> None:
+    def ask() -> bool:
+        raise TransientError("the database is away")
+
+    async def scene() -> None:
+        found = await asyncio.gather(*(watched.hub.once("ada", ask) for _ in range(2)), return_exceptions=True)
+        assert [type(one) for one in found] == [TransientError, TransientError]
 
     asyncio.run(scene())
 

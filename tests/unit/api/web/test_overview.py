@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from controller.api.web import fleet
 from controller.api.web.fleet_rows import Hour, doing, rank_of, row_of, users
-from controller.api.web.overview import PoolFacts, Stand, stand_of
+from controller.api.web.latest import Last
+from controller.api.web.overview import PoolFacts, Stand
 from controller.api.web.pool import words_of
 from controller.api.web.texts import catalogs
 from controller.core.alerts import Alert, KnownAlert
-from controller.core.model import PoolMemory, PoolName, ReplicaState
+from controller.core.model import PoolName, ReplicaState
+from controller.core.overrides import Override, Pause
 from controller.core.policy import Mode, ScalingPolicy
 from controller.core.reason import ReasonCode
 
@@ -21,7 +24,7 @@ NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 READY, STARTING, DRAINING = ReplicaState.READY, ReplicaState.STARTING, ReplicaState.DRAINING
 CALM = PoolFacts(
     PoolName("llama"), "llama", Mode.ACTIVE, ScalingPolicy(), 3, {READY: 3}, 4.0, 0.2, 0.0,
-    (ReasonCode.ON_TARGET,), PoolMemory(PoolName("llama"), 3),
+    (ReasonCode.ON_TARGET,),
 )  # fmt: skip
 
 
@@ -54,8 +57,8 @@ STANDS = [
     (pool(errors=0.5, codes=(ReasonCode.NO_GPU_FITS,)), Stand("act", "failing")),
     (pool(alerts=(alert("critical"),)), Stand("act", "alert")),
     (pool(alerts=(alert("warning"),)), Stand("busy", "warned")),
-    (pool(memory=PoolMemory(PoolName("llama"), 3, fuse_since=NOW)), Stand("act", "fuse")),
-    (pool(memory=PoolMemory(PoolName("llama"), 3, quarantined_since=NOW)), Stand("act", "quarantined")),
+    (pool(fuse=True), Stand("act", "fuse")),
+    (pool(quarantined=True), Stand("act", "quarantined")),
     (pool(counts={READY: 2, STARTING: 1}), Stand("busy", "growing")),
     (pool(counts={READY: 2}, mode=Mode.PAUSED), Stand("busy", "short")),
     (pool(counts={READY: 3, DRAINING: 1}), Stand("busy", "shrinking")),
@@ -66,7 +69,7 @@ STANDS = [
 
 @pytest.mark.parametrize(("facts", "stand"), STANDS)
 def test_stand(facts: PoolFacts, stand: Stand) -> None:
-    assert stand_of(facts) == stand
+    assert facts.stand == stand
 
 
 @pytest.mark.parametrize("language", sorted(catalogs()))
@@ -142,3 +145,30 @@ def test_where_nobody_asked_no_time_is_told() -> None:
     idle, unknown = pool(latency=0.0, idle=True), pool(latency=None)
 
     assert [row_of(one, None, Hour()).wait.value for one in (idle, unknown)] == ["", "–"]
+
+
+LAST = Last(7, NOW, "scale_pool", "", 2, 3, "demand is 12", "done")
+WISH = Override(PoolName("llama"), pause=Pause(NOW, "alice", "a launch"))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        (pool(latency=0.9), None, Hour(), None),
+        (pool(counts={READY: 2, STARTING: 1}), None, Hour(), None),
+        (pool(fuse=True), None, Hour(), None),
+        (pool(drill="cafe"), None, Hour(), None),
+        (pool(alerts=(alert("warning"),)), None, Hour(), None),
+        (pool(), LAST, Hour(), None),
+        (pool(), None, Hour((0.1, 0.3), (0.0, 0.0)), None),
+        (pool(), None, Hour(), WISH),
+    ],
+)
+def test_a_row_that_was_rendered_for_the_last_tick_is_not_shown_once_something_is_new(given: Any) -> None:
+    before = fleet.cells_of((pool(), None, Hour(), None), "en")
+
+    after = fleet.cells_of(given, "en")
+
+    assert after != before
+    assert fleet.cells_of(given, "zh") not in (before, after)
+    assert fleet.cells_of((pool(), None, Hour(), None), "en") == before

@@ -16,7 +16,7 @@ from controller.api.web.state import state_of
 from controller.api.web.static import files, static
 from controller.api.web.texts import catalogs
 from controller.core.drilled import Drilled
-from controller.core.model import PoolMemory, PoolName, ReplicaState
+from controller.core.model import PoolName, ReplicaState
 from controller.core.people import Role
 from controller.core.policy import Mode, ScalingPolicy
 from tests.fakes.big_fleet import TOKEN, BigFleet, app_of
@@ -217,7 +217,7 @@ def test_a_node_that_is_silent_is_told_by_its_name(fleet: BigFleet, client: Test
 
 def test_without_numbers_nobody_says_that_users_are_served(fleet: BigFleet) -> None:
     calm = PoolFacts(PoolName("a"), "m", Mode.ACTIVE, ScalingPolicy(), 1, {ReplicaState.READY: 1})
-    broken = replace(calm, memory=PoolMemory(calm.name, 1, fuse_since=fleet.clock.now()))
+    broken = replace(calm, fuse=True)
     fleet.metrics.down = True
     fleet.step(2)
     said = [catalogs()["en"](f"state.{one.key}", **one.values) for one in state_of(fleet.sources(), [calm, broken])]
