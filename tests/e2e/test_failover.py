@@ -6,7 +6,6 @@ The tests share one stack and run in this order; each leaves it with three ready
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import sqlite3
 import subprocess
@@ -18,6 +17,7 @@ import docker
 import pytest
 
 from controller.installation import Layout
+from tests.e2e.drills import drilled
 from tests.e2e.load import Load
 from tests.e2e.stack import STOKER, Stack, environment, free_ports, write_steady_config
 from tests.waiting import wait_for
@@ -124,11 +124,9 @@ def never_fewer(stack: Stack, done: Callable[[], object], count: int) -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_drill_keeps_its_promise(stack: Stack, fault: str) -> None:
     before = desired(stack)
-    drilled = stack.stoker("drill", "--fault", fault, "--load", "6", "--json")
 
-    assert drilled.returncode == 0, drilled.stdout[-6000:] + drilled.stderr
-    (told,) = json.loads(drilled.stdout)["drills"]
-    assert told["outcome"] == "passed"
+    told = drilled(stack, fault)
+
     assert told["measured"]["failed"] == 0
     assert {one["ending"] for one in told["troubles"]} <= {"cut"}
     assert desired(stack) == before
