@@ -16,7 +16,8 @@ import docker
 import pytest
 
 from controller.adapters.docker import DockerNode, DockerRuntime, DockerTls, events, inner_ports
-from controller.adapters.docker.events import EventFollower
+from controller.adapters.docker.events import EngineEvent, EventFollower
+from controller.adapters.docker.exits import Exits
 from controller.adapters.docker.logs import tail
 from controller.adapters.docker.memory import MemoryDeaths
 from controller.adapters.docker.recipe import recipe
@@ -252,7 +253,7 @@ class Flood:
 
 def test_a_flood_of_events_is_a_few_wakes_and_blocks_nobody() -> None:
     event = json.dumps({"Type": "container", "Action": "oom", "Actor": {"ID": "id-1"}, "timeNano": 5_000_000_001})
-    flood, heard = Flood([event.encode()] * 10_000), []
+    flood, heard = Flood([event.encode()] * 10_000), list[EngineEvent]()
     held, wakes = threading.Event(), []
 
     def slow() -> None:
@@ -267,6 +268,62 @@ def test_a_flood_of_events_is_a_few_wakes_and_blocks_nobody() -> None:
     wait_for(lambda: len(wakes) == 2, 10, "one more wake for all others")
     follower.close()
     assert len(wakes) == 2
+
+
+def test_what_is_heard_of_containers() -> None:
+    died = {"Action": "die", "Actor": {"ID": "id-1", "Attributes": {"exitCode": "137"}}}
+    strange = {"Action": "die", "Actor": {"ID": "id-2", "Attributes": {"exitCode": "soon"}}}
+    older = {"status": "start", "id": "id-3"}
+    others = [{"Action": "pause", "Actor": {"ID": "id-4"}}, {"Action": "die"}, {"Action": ["die"]}, 7]
+    flood = Flood([json.dumps(line).encode() for line in (died, strange, older, *others)])
+    heard: list[EngineEvent] = []
+
+    follower = EventFollower(lambda _: flood, heard.append)
+    follower.start(lambda: None, "test")
+    wait_for(lambda: flood.read == 7, 10, "all of them")
+    follower.close()
+
+    assert heard == [EngineEvent("die", "id-1", 137), EngineEvent("die", "id-2"), EngineEvent("start", "id-3")]
+
+
+def test_an_exit_that_was_heard_of_goes_before_the_list_for_a_while() -> None:
+    now = [100.0]
+    exits = Exits(lambda: now[0])
+    exits.died("id-1", 137)
+    exits.died("id-2", 0)
+    exits.started("id-2")
+    assert [exits.exit_code(name) for name in ("id-1", "id-2", "id-3")] == [137, None, None]
+
+    now[0] += 15.0
+    assert exits.exit_code("id-1") is None, "it was started again, and nobody heard of that"
+
+
+def test_exits_that_are_heard_of_are_bounded() -> None:
+    exits = Exits()
+    for number in range(10_000):
+        exits.died(f"id-{number}", 1)
+
+    assert exits.exit_code("id-9999") == 1
+    assert exits.exit_code("id-0") is None
+
+
+def test_one_that_died_is_listed_as_such_although_the_engine_s_list_does_not_have_it_yet(engine: FakeEngine) -> None:
+    engine.containers = [listed()]
+    engine.answers["GET /containers/id-1/json"] = (200, {"State": {"OOMKilled": True}})
+    event = {"Action": "die", "Actor": {"ID": "id-1", "Attributes": {"exitCode": "137"}}}
+    engine.answers["GET /events"] = (200, json.dumps(event).encode() + b"\n")
+    with closing(runtime_of(engine)) as runtime:
+        (found,) = runtime.list_replicas()
+        assert found.state is ContainerState.RUNNING
+        rung = threading.Event()
+        runtime.watch(rung.set)
+        assert rung.wait(10)
+        found = wait_for(lambda: next((one for one in runtime.list_replicas() if one.exit_code), None), 10, "its death")
+
+    assert (found.state, found.exit_code, found.engine, found.out_of_memory) == (
+        ContainerState.EXITED, 137, None, True,
+    )  # fmt: skip
+    assert found.detail == "Exited (137) just now"
 
 
 def test_a_stream_that_ends_is_taken_up_where_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -260,6 +260,16 @@ def test_it_tells_of_a_death(bench: Bench) -> None:
     wait_for(lambda: told, START_S, "a call for the death")
 
 
+def test_a_death_that_it_tells_of_is_in_its_list_by_then(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controller.adapters.docker.SILENCE_S", 2 * START_S)  # then nothing else calls after the death
+    told: list[ContainerState] = []
+    bench.runtime.watch(lambda: told.extend(found.state for found in bench.runtime.list_replicas()))
+    bench.start()
+    wait_for(lambda: ContainerState.RUNNING in told, START_S, "a call for the start")
+    bench.kill(NAME)
+    wait_for(lambda: ContainerState.EXITED in told, START_S, "a call that finds it dead")
+
+
 def test_its_last_words_are_kept_while_it_is_there(bench: Bench) -> None:
     assert bench.runtime.last_words(NAME) == ""
     bench.start()

@@ -20,7 +20,8 @@ from docker.tls import TLSConfig
 from docker.types import CancellableStream
 
 from controller.adapters.docker import listing, logs
-from controller.adapters.docker.events import SILENCE_S, EventFollower, EventStream
+from controller.adapters.docker.events import SILENCE_S, EngineEvent, EventFollower, EventStream
+from controller.adapters.docker.exits import Exits
 from controller.adapters.docker.listing import inner_ports, read_container
 from controller.adapters.docker.memory import MemoryDeaths
 from controller.adapters.docker.node import DockerNode, DockerTls
@@ -47,8 +48,8 @@ class DockerRuntime:
         self._lists = _Client(node, _LIST_TIMEOUT_S)
         self._changes = _Client(node, _CHANGE_TIMEOUT_S)
         self._asides = _Client(node, _ASIDE_TIMEOUT_S)
-        self._deaths = MemoryDeaths(self._out_of_memory)
-        self._follower = EventFollower(self._open_events, self._deaths.hear)
+        self._deaths, self._exits = MemoryDeaths(self._out_of_memory), Exits()
+        self._follower = EventFollower(self._open_events, self._hear)
 
     def list_replicas(self) -> tuple[Container, ...]:
         """See `ContainerRuntime.list_replicas`."""
@@ -57,6 +58,7 @@ class DockerRuntime:
             found = api.containers(all=True, filters={"label": f"{listing.INSTANCE}={self._instance}"})
         host = self._published_at()
         try:
+            found = [listing.exited(item, self._exits.exit_code(item["Id"])) for item in found]
             if monotonic() < began + _NO_TIME_LEFT_S:
                 self._deaths.learn([item["Id"] for item in found if listing.has_exited(item)])
             name, killed = self._node.name, self._deaths.killed
@@ -144,6 +146,15 @@ class DockerRuntime:
     def _out_of_memory(self, container: str) -> bool:
         with self._asides.asked() as api:
             return bool(api.inspect_container(container)["State"]["OOMKilled"])
+
+    def _hear(self, event: EngineEvent) -> None:
+        match event.action:
+            case "oom":
+                self._deaths.hear(event.container)
+            case "die" if event.exit_code is not None:
+                self._exits.died(event.container, event.exit_code)
+            case "start":
+                self._exits.started(event.container)
 
     def _open_events(self, since: str | None) -> EventStream:
         labels = [f"{listing.INSTANCE}={self._instance}"]

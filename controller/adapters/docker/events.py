@@ -7,8 +7,10 @@ last event on: that fails where the engine is gone.
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from time import monotonic
 from typing import Protocol
 
@@ -18,6 +20,17 @@ SILENCE_S = 8.0
 _RECONNECT_S = 1.0
 _SPACING_S = 0.02
 _JOIN_S = 2.0
+_HEARD = ("oom", "die", "start")
+_CODE = re.compile(r"\d{1,9}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineEvent:
+    """What happened to a container: oom, die or start. `exit_code` of one that died; None where it is not said."""
+
+    action: str
+    container: str
+    exit_code: int | None = None
 
 
 class EventStream(Protocol):
@@ -64,14 +77,14 @@ class Bell:
 
 
 class EventFollower:
-    """Rings for each event of one engine and each time that the link to it breaks or comes back; tells of each oom.
+    """Rings for each event of one engine and each time that the link to it breaks or comes back.
 
     `open_stream` is given the time of the last event in the engine's words, or None, and raises TransientError or
-    PermanentError. `on_oom` gets a container's id, from the follower's thread.
+    PermanentError. `hear` is told of each event of these kinds before the bell rings, from the follower's thread.
     """
 
-    def __init__(self, open_stream: Callable[[str | None], EventStream], on_oom: Callable[[str], None]) -> None:
-        self._open, self._on_oom = open_stream, on_oom
+    def __init__(self, open_stream: Callable[[str | None], EventStream], hear: Callable[[EngineEvent], None]) -> None:
+        self._open, self._hear = open_stream, hear
         self._closing = threading.Event()
         self._stream: EventStream | None = None
         self._bell: Bell | None = None
@@ -121,8 +134,9 @@ class EventFollower:
                 if not line:
                     continue
                 last = line
-                if b'"oom"' in line:
-                    self._hear(line)
+                event = _event_of(line)
+                if event is not None:
+                    self._hear(event)
                 bell.ring()
         finally:
             self._stream = None
@@ -130,12 +144,18 @@ class EventFollower:
         self._closing.wait(max(0.0, began + _RECONNECT_S - monotonic()))
         return last
 
-    def _hear(self, line: bytes) -> None:
-        said = _read(line)
-        actor = said.get("Actor")
-        found = actor.get("ID") if isinstance(actor, dict) else said.get("id")
-        if said.get("Action", said.get("status")) == "oom" and isinstance(found, str):
-            self._on_oom(found)
+
+def _event_of(line: bytes) -> EngineEvent | None:
+    """What it says, where it says one of those."""
+    said = _read(line)
+    actor = said.get("Actor")
+    actor = actor if isinstance(actor, dict) else {}
+    action, container = said.get("Action", said.get("status")), actor.get("ID", said.get("id"))
+    if action not in _HEARD or not isinstance(container, str):
+        return None
+    told = actor.get("Attributes")
+    code = str(told.get("exitCode", "")) if isinstance(told, dict) else ""
+    return EngineEvent(str(action), container, int(code) if _CODE.fullmatch(code) else None)
 
 
 def _time_of(line: bytes) -> str | None:

@@ -46,6 +46,13 @@ def read_container(item: Mapping[str, Any], node: NodeName, host: str | None, ou
     )
 
 
+def exited(item: Mapping[str, Any], code: int | None) -> Mapping[str, Any]:
+    """The same as the list will say it in a moment, of one that ended with that code; None: it has not ended."""
+    if code is None or has_exited(item):
+        return item
+    return {**item, "State": "exited", "Status": f"Exited ({code}) just now", "NetworkSettings": {}, "Ports": []}
+
+
 def has_exited(item: Mapping[str, Any]) -> bool:
     """Whether the list says that it ran and runs no more."""
     return _state(str(item["State"])) is ContainerState.EXITED
