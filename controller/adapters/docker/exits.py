@@ -1,8 +1,8 @@
 """Which containers the engine told of as dead, before its list has them so.
 
-dockerd sends `die`, then takes the container's network apart, and only then writes down what its list reads: 60 ms
-later on a quiet machine (20.10), more on a busy one. A tick that comes for the event would find it running, and the
-next one comes after a whole interval.
+dockerd 20.10, which Debian 12 has, sends `die`, then takes the container's network apart, and only then writes down
+what its list reads: 60 ms later on a quiet machine, more on a busy one. A tick that comes for the event would find it
+running, and the next one comes after a whole interval. Newer ones write first.
 """
 
 from __future__ import annotations
