@@ -64,7 +64,10 @@ def parts(tmp_path: Path) -> Iterator[dict[str, psutil.Process]]:
 def _running(name: str, command: Sequence[str]) -> Iterator[psutil.Process]:
     with subprocess.Popen(command, env={**os.environ, "STOKER_REPLICA": name}) as process:
         try:
-            yield psutil.Process(process.pid)
+            known = psutil.Process(process.pid)
+            # Popen returns with the exec's beginning: for a moment the kernel has no environment of it to tell.
+            wait_for(lambda: known.environ().get("STOKER_REPLICA") == name, 20, f"{name} with its environment")
+            yield known
         finally:
             process.kill()
 
