@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import threading
@@ -231,7 +232,7 @@ def test_the_dialog_of_bounds_begins_with_those_in_force(served: Served, page: P
         page.locator("#bounds button.main").click()
         expect(page.locator("#bounds")).to_be_hidden()
         served.fleet.step(2)
-        expect(page.locator("#pool-facts")).to_contain_text(str(ceiling))
+        expect(page.locator("#do-bounds")).to_have_attribute("data-fields", re.compile(rf'"ceiling": {ceiling}\b'))
         page.locator("[data-open=bounds]").click()
         expect(page.locator("#bounds-ceiling")).to_have_value(str(ceiling))
         page.keyboard.press("Escape")
