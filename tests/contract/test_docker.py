@@ -323,7 +323,7 @@ def test_one_that_died_is_listed_as_such_although_the_engine_s_list_does_not_hav
     assert (found.state, found.exit_code, found.engine, found.out_of_memory) == (
         ContainerState.EXITED, 137, None, True,
     )  # fmt: skip
-    assert found.detail == "Exited (137) just now"
+    assert found.detail == "Exited (137)"
 
 
 def test_a_stream_that_ends_is_taken_up_where_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ def exited(item: Mapping[str, Any], code: int | None) -> Mapping[str, Any]:
     """The same as the list will say it in a moment, of one that ended with that code; None: it has not ended."""
     if code is None or has_exited(item):
         return item
-    return {**item, "State": "exited", "Status": f"Exited ({code}) just now", "NetworkSettings": {}, "Ports": []}
+    return {**item, "State": "exited", "Status": f"Exited ({code})", "NetworkSettings": {}, "Ports": []}
 
 
 def has_exited(item: Mapping[str, Any]) -> bool:
