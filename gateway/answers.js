@@ -6,6 +6,7 @@ import keys from 'keys.js';
 const WAITS = 10, TAKEN = 100, GONE = 1000;  // see route.js
 const SHORTEST_MS = 20, LONGEST_MS = 500;
 const TURNS = 4, FIRST_TURN_MS = 100;  // 100, 400, 1,600 and 6,400 ms
+const WITHOUT_ANSWER = 444;  // nginx's own status for it
 
 // Refusals
 
@@ -261,15 +262,18 @@ function busy(r) {
     }
 }
 
-// The second pass. nginx follows ten redirections of a request, and a turn takes two of them.
+// The second pass. nginx follows ten redirections of a request, and a turn takes two of them. Whom no turn has found a
+// place ends without an answer: the first pass goes on through `again.sock`, where nobody is full.
 async function again(r) {
     const turn = r.variables.upstream_addr.split(/, | : /).filter(each => each.startsWith('pool_')).length;
-    if (!allBusy(r) || turn > TURNS) {
+    if (!allBusy(r)) {
         r.internalRedirect('/_error/502');
-        return;
+    } else if (turn > TURNS) {
+        r.return(WITHOUT_ANSWER);
+    } else {
+        await sleep(FIRST_TURN_MS * Math.pow(4, turn - 1));
+        r.internalRedirect(r.uri);
     }
-    await sleep(FIRST_TURN_MS * Math.pow(4, turn - 1));
-    r.internalRedirect(r.uri);
 }
 
 export default {refused, limited, models, model, opened, load, wait, entered, busy, again};

@@ -170,6 +170,33 @@ def test_a_pool_that_stays_full_is_a_503(tmp_path: Path) -> None:
     assert answer[1]["Retry-After"] == "5"
 
 
+@pytest.mark.parametrize(
+    ("routing", "stream"), [("consistent_hash", False), ("least_connections", True), ("random_two", False)]
+)
+def test_who_loses_his_replica_while_the_others_stay_full_is_answered_all_the_same(
+    tmp_path: Path, routing: str, stream: bool
+) -> None:
+    dies, gate = threading.Event(), Gate()
+
+    def dying(exchange: Exchange) -> None:
+        dies.wait(30)
+        exchange.reset()
+
+    rules = Rules({"smollm2": PoolRules(routing=routing, max_in_flight=2)})
+    with gateway(tmp_path, rules) as nginx, engines(dying, gate) as (lost, full):
+        nginx.apply(plan(lost.address, full.address))
+        asking = Asking(nginx)
+        for number in range(4):
+            asking.begin(str(number), stream=stream)
+        wait_for(lambda: (len(lost.seen), len(full.seen)) == (2, 2), 10, "both are full")
+        dies.set()
+        lost.close()  # nobody is reached there any more
+        wait_for(lambda: len(full.seen) == 4, 25, "they go where least is, over its limit")
+        gate.open.set()
+
+        assert [status for _, status in asking.end()] == [200] * 4
+
+
 def test_a_higher_priority_goes_first(nginx: RunningNginx) -> None:
     gates = [threading.Event() for _ in range(6)]
     order: list[str] = []

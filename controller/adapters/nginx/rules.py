@@ -38,6 +38,11 @@ class PoolRules:
         """The directive of its upstream."""
         return _BALANCING[self.routing]
 
+    @property
+    def others_again(self) -> bool:
+        """Whether a request that is begun anew is spread in another way: not by user, and not by who is full."""
+        return self.routing == "consistent_hash" or self.max_in_flight > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
