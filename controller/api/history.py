@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from controller.core.timeline import Axis, Column
 from controller.records import Series
+
+#: For how many seconds whoever asks waits for an answer. A page that renews itself gets along without one for a while.
+patience: ContextVar[float] = ContextVar("patience", default=7.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class HistoryBook(Protocol):
     """What Prometheus tells of the past. Answers are a few seconds old, and nothing raises where it is away."""
 
     def ask(self, promql: str, axis: Axis, *, moves: bool = True) -> Told:
-        """The answer on this axis. Blocks for at most 7 s, and not at all while it is young.
+        """The answer on this axis. Blocks for `patience`, 7 s unless told, and not at all while it is young.
 
         `moves`: the axis ends now, and an old answer to the same question will do while there is no new one.
         """

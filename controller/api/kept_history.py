@@ -1,7 +1,7 @@
 """HistoryBook on Prometheus: each question asked once for all who have it, and its answer kept for a while.
 
 Queries run in a pool of two threads of their own: however many pages are open and however slow Prometheus is, a tick
-never waits for them, and of requests no more wait than have a question of their own.
+never waits for them, and of requests so few do that the others have threads left to be answered in.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from controller.api.history import Told
+from controller.api.history import Told, patience
 from controller.core.errors import MetricsUnavailable
 from controller.core.timeline import Axis
 from controller.ports.history import MetricHistory
 
 _AT_ONCE = 2
 _YOUNG = timedelta(seconds=10)
-_PATIENCE_S = 7.0  # one query's time and a little
+_GOOD = timedelta(seconds=30)  # for whoever does not wait for the next one
+_WAITING, _BRIEF_S = 8, 0.25  # requests that wait for as long as they like, of 40 threads; for how long all others do
 _KEPT = 48  # answers, of which the largest is 2 MB
 _MOST_ASKED = 32  # that wait: more are not asked at all
 
@@ -53,6 +54,7 @@ class KeptHistory:
         self._lock = threading.Lock()
         self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
         self._asked: dict[_Key, Future[Told]] = {}
+        self._places = threading.Semaphore(_WAITING)
 
     def ask(self, promql: str, axis: Axis, *, moves: bool = True) -> Told:
         """See `HistoryBook.ask`."""
@@ -63,13 +65,22 @@ class KeptHistory:
                 self._kept.move_to_end(key)
                 return kept.told
             coming = self._asked.get(key) or self._begin(key, axis)
-        old = kept.told if kept is not None else Told(axis)
-        if coming is None:
-            return self._stale(old)
+        told = None if coming is None else self._wait(coming)
+        if told is not None:
+            return told
+        if kept is None:
+            return self._stale(Told(axis))
+        return kept.told if self._now() - kept.asked_at < _GOOD else self._stale(kept.told)
+
+    def _wait(self, coming: Future[Told]) -> Told | None:
+        placed = self._places.acquire(blocking=False)
         try:
-            return coming.result(_PATIENCE_S)
+            return coming.result(patience.get() if placed else min(patience.get(), _BRIEF_S))
         except (Late, CancelledError):
-            return self._stale(old)
+            return None
+        finally:
+            if placed:
+                self._places.release()
 
     def close(self) -> None:
         """See `HistoryBook.close`. What is being asked ends by itself."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Semaphore
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, TimeoutError
 
 from controller.adapters.database.errors import DatabaseUnavailable
+
+_SEARCHES = 4  # of a dozen connections: the others are the tick's, whoever looks for what
+_PLACE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,7 @@ class Connections:
     writers: Engine
     readers: Engine
     put_aside: Path | None = None  # what could not be used and lies there now
+    places: Semaphore = field(default_factory=lambda: Semaphore(_SEARCHES))
 
     @contextmanager
     def asked(self) -> Iterator[None]:
@@ -30,7 +35,21 @@ class Connections:
         except DBAPIError as error:
             raise DatabaseUnavailable(f"the database {self.name} cannot be used now: {words(error)}") from error
         except TimeoutError as error:
-            raise DatabaseUnavailable(f"the database {self.name} is asked too much at once; ask again") from error
+            raise self._too_much() from error
+
+    @contextmanager
+    def searching(self) -> Iterator[None]:
+        """One of the few that look through the ledger at once. Raises `DatabaseUnavailable` where a second brings no
+        place."""
+        if not self.places.acquire(timeout=_PLACE_S):
+            raise self._too_much()
+        try:
+            yield
+        finally:
+            self.places.release()
+
+    def _too_much(self) -> DatabaseUnavailable:
+        return DatabaseUnavailable(f"the database {self.name} is asked too much at once; ask again")
 
     def close(self) -> None:
         """Give all back."""

@@ -19,6 +19,7 @@ from typing import TypeAlias
 from fastapi import FastAPI
 
 from controller.api.deps import LEADS, Sources
+from controller.api.history import patience
 from controller.api.web.texts import Texts, catalogs
 
 log = logging.getLogger("controller.live")
@@ -30,6 +31,7 @@ Render: TypeAlias = Callable[[Sources, Params, Texts], Fragments]
 SHELL = "shell"  # what every page has
 BEAT_S = 5.0
 _LOOK_S = 0.2
+_PAGE_S = 1.0  # for which a page waits for Prometheus; what is missing comes by itself
 _views: dict[str, Render] = {}
 
 
@@ -46,12 +48,19 @@ def is_view(name: str) -> bool:
 def parts_of(
     sources: Sources, name: str, params: Params, texts: Texts, frames: dict[str, Fragments] | None = None
 ) -> Fragments:
-    """Of that view, and of the frame of all pages; `frames` has it by language, once it was rendered."""
+    """Of that view, and of the frame of all pages; `frames` has it by language, once it was rendered.
+
+    With `frames` it is one of many that are rendered in turn, and waits for no number of Prometheus.
+    """
+    before = patience.set(_PAGE_S if frames is None else 0.0)
     frames = {} if frames is None else frames
-    if texts.language not in frames:
-        frames[texts.language] = _views[SHELL](sources, {}, texts)
-    frame = frames[texts.language]
-    return frame if name == SHELL else {**frame, **_views[name](sources, params, texts)}
+    try:
+        if texts.language not in frames:
+            frames[texts.language] = _views[SHELL](sources, {}, texts)
+        frame = frames[texts.language]
+        return frame if name == SHELL else {**frame, **_views[name](sources, params, texts)}
+    finally:
+        patience.reset(before)
 
 
 def digest(parts: Fragments) -> str:

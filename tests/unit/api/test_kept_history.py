@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from controller.api.kept_history import _KEPT, _MOST_ASKED, KeptHistory
+from controller.api.history import Told, patience
+from controller.api.kept_history import _KEPT, _MOST_ASKED, _WAITING, KeptHistory
 from controller.core.timeline import Axis
 from controller.records import Series
 from tests.fakes.clock import START, FakeClock
@@ -102,7 +103,7 @@ def test_many_who_ask_are_one_question_and_two_are_asked_at_once(clock: FakeCloc
     told: list[object] = []
     threads = [
         threading.Thread(target=lambda name=f"up{number % 5}": told.append(history.ask(name, AXIS).as_of))
-        for number in range(20)
+        for number in range(_WAITING)
     ]
     for thread in threads:
         thread.start()
@@ -112,9 +113,48 @@ def test_many_who_ask_are_one_question_and_two_are_asked_at_once(clock: FakeCloc
         thread.join(30)
     history.close()
 
-    assert told == [START] * 20
+    assert told == [START] * _WAITING
     assert sorted(metrics.asked) == [f"up{number}" for number in range(5)]
     assert metrics.most == 2
+
+
+def test_few_wait_for_a_slow_answer_and_the_others_are_told_what_is_known(clock: FakeClock) -> None:
+    """Each one that waits holds a thread in which something else would be answered."""
+    metrics = Gated()
+    history = KeptHistory(metrics, clock.now)
+    late: list[Told] = []
+    threads = [threading.Thread(target=lambda: late.append(history.ask("up", AXIS))) for _ in range(_WAITING)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: not history._places._value, 30, "all places to be taken")
+    told = history.ask("up", AXIS)
+    assert (told.as_of, told.stale_since) == (None, START)
+
+    metrics.open.set()
+    for thread in threads:
+        thread.join(30)
+    history.close()
+    assert [one.as_of for one in late] == [START] * _WAITING
+    assert metrics.asked == ["up"]
+
+
+def test_who_does_not_wait_is_told_the_last_answer_and_later_that_it_is_old(clock: FakeClock) -> None:
+    metrics = Gated()
+    metrics.open.set()
+    history = KeptHistory(metrics, clock.now)
+    history.ask("up", AXIS)
+    metrics.open.clear()
+    before = patience.set(0.0)
+    told = []
+    for _ in range(3):
+        clock.advance(14)
+        told.append(history.ask("up", LATER))
+    patience.reset(before)
+    metrics.open.set()
+    history.close()
+
+    assert [one.as_of for one in told] == [START] * 3
+    assert [one.stale_since for one in told] == [None, None, START + timedelta(seconds=42)]
 
 
 def test_too_many_questions_are_not_asked(clock: FakeClock) -> None:
