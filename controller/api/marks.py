@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from urllib.parse import urlencode
 
 from controller.api.activity import CRITICAL, severity_of, subject_of, was_to_stop
 from controller.api.history import Told
@@ -12,6 +14,7 @@ from controller.core.decision import ScalePool
 from controller.ports import Recorded, RecordedEvent
 
 MOST = 100  # of a kind
+_TOLD_S, _AROUND_S = 24 * 3600, 600
 
 DRILLS = ("drill_started", "drill_ended")
 PEOPLE = ("pool_paused", "pool_resumed", "bounds_set", "bounds_cleared")
@@ -30,13 +33,13 @@ def alerts_query(pool: str) -> str:
 
 
 def marks_of(
-    decisions: Iterable[Recorded], events: Iterable[RecordedEvent], alerts: Told
+    decisions: Iterable[Recorded], events: Iterable[RecordedEvent], alerts: Told, pool: str, now: float
 ) -> tuple[list[MarkOut], dict[str, int]]:
-    """By time, and how many of each kind are too many. What is given first of a kind stays."""
+    """By time, and how many of each kind are too many. What is given first of a kind stays. `now`: a Unix time."""
     made = [
         *(_of_decision(item) for item in decisions),
         *(_of_event(item) for item in events if not was_to_stop(item.event)),
-        *_of_alerts(alerts),
+        *_of_alerts(alerts, pool, now),
     ]
     kept: list[MarkOut] = []
     counts: Counter[str] = Counter()
@@ -81,7 +84,7 @@ def _of_event(item: RecordedEvent) -> MarkOut:
     )
 
 
-def _of_alerts(told: Told) -> Iterator[MarkOut]:
+def _of_alerts(told: Told, pool: str, now: float) -> Iterator[MarkOut]:
     """One for each time in which an alert fired; its end is known where it fired no more within the axis."""
     times = told.axis.times
     for (name, severity), column in told.columns("alertname", "severity").items():
@@ -96,8 +99,17 @@ def _of_alerts(told: Told) -> Iterator[MarkOut]:
                 severity=_SEVERITIES.get(severity, "info"),
                 subject=name,
                 text=f"{name} fired." if ended else f"{name} fires.",
-                href=f"/alerts?name={name}",
+                href=_explained(pool, name, times[first], times[last + 1] if ended else now, now),
             )
+
+
+def _explained(pool: str, name: str, begun: float, ended: float, now: float) -> str:
+    """The alert itself, as long as the page of alerts knows of it; what happened then afterwards."""
+    if now - ended < _TOLD_S:
+        return f"/alerts?{urlencode({'pool': pool, 'name': name, 'ended': '24h'})}"
+    around = {"from": begun - _AROUND_S, "to": ended + _AROUND_S}
+    times = {key: f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}" for key, at in around.items()}
+    return f"/activity?{urlencode({'pool': pool, **times})}"
 
 
 def _spells(fires: Sequence[bool]) -> Iterator[tuple[int, int]]:

@@ -22,7 +22,7 @@ from controller.api.timeline_schemas import (
 from controller.core.costs import Costs, bill
 from controller.core.policy import LatencyPolicy, PoolPolicy
 from controller.core.timeline import MINUTE, Axis, Column, axis_of, hours
-from controller.ports import DecisionQuery, EventQuery, StateStore
+from controller.ports import DecisionQuery, EventQuery
 
 _LOOKED_THROUGH = 10 * MOST  # decisions and events of the time, the newest
 _HIDDEN = ("held", "gpus")  # for the totals only
@@ -43,7 +43,7 @@ def timeline_of(sources: Sources, policy: PoolPolicy, axis: Axis, *, moves: bool
         name: list(found.get(name, (None,) * told.axis.points)) for name in NUMBERS if name not in _HIDDEN
     }
     known = [at for at, *values in zip(told.axis.times, *found.values(), strict=True) if any(_known(values))]
-    marks, left_out = _marks(sources.store, policy, axis, fired)
+    marks, left_out = _marks(sources, policy, axis, fired)
     return TimelineOut(
         **_axis(told),
         pool=pool,
@@ -89,14 +89,15 @@ def _pool_history(sources: Sources, policy: PoolPolicy, found: Mapping[str, Colu
     )
 
 
-def _marks(store: StateStore, policy: PoolPolicy, axis: Axis, fired: Told) -> tuple[list[MarkOut], dict[str, int]]:
+def _marks(sources: Sources, policy: PoolPolicy, axis: Axis, fired: Told) -> tuple[list[MarkOut], dict[str, int]]:
+    store, now = sources.store, sources.now()
     since = datetime.fromtimestamp(axis.start, UTC)
     until = datetime.fromtimestamp(axis.start + axis.step * axis.points, UTC)
     most = _LOOKED_THROUGH
     decisions = store.find_decisions(DecisionQuery(policy.pool, since=since, until=until, limit=most))
     own = store.find_events(EventQuery(policy.pool, kinds=OF_POOLS, since=since, until=until, limit=most))
     others = store.find_events(EventQuery(kinds=OF_ALL, since=since, until=until, limit=most))
-    return marks_of(decisions, (*own, *others), fired)
+    return marks_of(decisions, (*own, *others), fired, policy.pool, now.timestamp())
 
 
 def _totals(found: Mapping[str, Column], axis: Axis, pool: str, costs: Costs, now: datetime) -> BillOut:

@@ -200,13 +200,15 @@ def users(pools: Sequence[PoolFacts]) -> Answer:
         "users_slow": [pool for pool in pools if pool.slow and not pool.failing and not pool.down],
     }
     said = tuple(_about(key, [pool.name for pool in mine]) for key, mine in hurt.items() if mine)
-    known = [pool for pool in pools if pool.in_flight is not None or not pool.desired]
+    named = {pool.name for mine in hurt.values() for pool in mine}
+    untold = [pool.name for pool in pools if pool.desired and pool.in_flight is None and pool.name not in named]
     if said:
-        said += (Said("users_others_unknown"),) if not known else ()
-        acts = any(pool.stand.level == ACT for mine in hurt.values() for pool in mine)
+        said += (Said("users_others_unknown", len(untold)),) if untold else ()
+        acts = any(pool.stand.level == ACT for pool in pools if pool.name in named)
         return Answer(ACT if acts else BUSY, said)
-    if pools and not known:
-        return Answer(UNTOLD, (Said("users_unknown"),))
+    if untold:
+        every = len(untold) == len(pools)
+        return Answer(UNTOLD, (Said("users_unknown") if every else _about("users_untold", untold),))
     return Answer(CALM, (Said("users_calm", len(pools)),))
 
 

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 NOTHING = "–"  # what is not known
 _KIB = 1024.0
+_NEXT = 999.5  # from here on it takes the next unit: three digits would be four
 
 
 def number(value: float | None, digits: int = 0) -> str:
@@ -27,11 +28,13 @@ def short(value: float | None) -> str:
     """12345 -> 12.3k."""
     if value is None or not math.isfinite(value):
         return NOTHING
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if abs(value) >= limit:
-            scale = 1e3 if unit == "k" else limit
-            return f"{value / scale:.3g}{unit}"
-    return number(value)
+    if abs(value) < 1e4:
+        return number(value)
+    for unit in ("k", "M", "G"):
+        value /= 1e3
+        if abs(value) < _NEXT:
+            return f"{value:.3g}{unit}"
+    return f"{value / 1e3:,.3f}".rstrip("0").rstrip(".") + "T"
 
 
 def percent(ratio: float | None) -> str:
@@ -62,11 +65,11 @@ def size(value: float | None) -> str:
     """Bytes: 24696061952 -> 23 GiB."""
     if value is None or not math.isfinite(value):
         return NOTHING
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(value) < _KIB:
-            return f"{value:.3g} {unit}" if unit != "B" else f"{value:.0f} B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(value) < _NEXT or unit == "TiB":
+            break
         value /= _KIB
-    return f"{value:.3g} TiB"
+    return f"{value:.0f} {unit}" if unit == "B" or abs(value) >= _NEXT else f"{value:.3g} {unit}"
 
 
 def money(value: float | None, currency: str = "") -> str:

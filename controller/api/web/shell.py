@@ -86,7 +86,7 @@ def _frame(request: Request, caller: Caller, texts: Texts) -> dict[str, Any]:
     here, role = request.url.path, caller.role
     nav = [(path, key, _is_here(path, here)) for path, key, needs in _NAV if role and role.allows(needs)]
     return {
-        "here": here,
+        "here": f"{here}?{request.url.query}" if request.url.query else here,
         "caller": caller,
         "role": role.value if role else "",
         "csrf": caller.csrf,

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from controller.api.deps import LEADS, Seen, Sources
 from controller.api.web import formats, live
-from controller.api.web.overview import ACT, BUSY, CALM, PoolFacts, facts_of
+from controller.api.web.overview import ACT, BUSY, CALM, UNTOLD, PoolFacts, facts_of
 from controller.api.web.templates import fragment
 from controller.api.web.texts import Texts
 from controller.core.errors import LostLease, TransientError
@@ -73,11 +73,14 @@ def _of_pools(pools: Sequence[PoolFacts], *, known: bool) -> State:
     hurt = [pool.name for pool in pools if pool.down or pool.slow or pool.failing]
     acts = [name for name, stand in stands.items() if stand.level == ACT]
     busy = [name for name, stand in stands.items() if stand.level == BUSY]
+    untold = [name for name, stand in stands.items() if stand.level == UNTOLD]
     if hurt:
         level = ACT if set(hurt) & set(acts) else BUSY
         return State(level, "hurt", {"n": len(hurt), "pools": _names(hurt)})
     if acts:
         return State(ACT, "act" if known else "act_only", {"n": len(acts), "pools": _names(acts)})
+    if untold:
+        return State(UNTOLD, "untold", {"n": len(untold), "pools": _names(untold)})
     if busy:
         return State(BUSY, "busy", {"n": len(busy), "pools": _names(busy)})
     return State(CALM, "calm", {"n": len(pools)})

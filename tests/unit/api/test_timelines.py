@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from fastapi.testclient import TestClient
@@ -206,8 +207,8 @@ def test_marks_of_decisions_events_and_alerts(given: Given, ask: Ask) -> None:
         ("failure", "source_lost", "warning", "/activity?event=7"),
         ("failure", "fuse_blown", "critical", "/activity?event=8"),
         ("person", "pool_paused", "info", "/activity?event=9"),
-        ("alert", "StokerPoolDown", "critical", "/alerts?name=StokerPoolDown"),
-        ("alert", "StokerLatencyHigh", "warning", "/alerts?name=StokerLatencyHigh"),
+        ("alert", "StokerPoolDown", "critical", "/alerts?pool=llama&name=StokerPoolDown&ended=24h"),
+        ("alert", "StokerLatencyHigh", "warning", "/alerts?pool=llama&name=StokerLatencyHigh&ended=24h"),
     ]
     first, second, *_, over, fires = told["marks"]
     assert (first["id"], first["at"], first["text"]) == (
@@ -218,6 +219,21 @@ def test_marks_of_decisions_events_and_alerts(given: Given, ask: Ask) -> None:
     assert (second["subject"], second["text"]) == ("replica/llama-4", "20 in flight, target 4.")
     assert (over["at"], over["until"], over["text"]) == (begun, ended + 5, "StokerPoolDown fired.")
     assert (fires["at"], fires["until"], fires["text"]) == (ended + 5, None, "StokerLatencyHigh fires.")
+
+
+def test_an_alert_of_days_ago_leads_to_what_happened_then(given: Given, ask: Ask) -> None:
+    begun = (NOW - timedelta(days=3)).timestamp()
+    given.metrics.says["ALERTS"] = {
+        (("alertname", "StokerPoolDown"), ("severity", "critical")): lambda at: (
+            1.0 if begun <= at < begun + 6 * 3600 else None
+        )
+    }
+    (mark,) = ask("pools/llama/timeline", **{"from": (NOW - timedelta(days=7)).isoformat()})["marks"]
+    where, _, asked = mark["href"].partition("?")
+    times = dict(parse_qsl(asked))
+
+    assert (where, times["pool"]) == ("/activity", "llama")
+    assert datetime.fromisoformat(times["from"]).timestamp() < begun < datetime.fromisoformat(times["to"]).timestamp()
 
 
 def test_a_decision_that_failed_is_a_warning(given: Given, ask: Ask) -> None:

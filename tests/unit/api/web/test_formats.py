@@ -44,13 +44,20 @@ def test_percent(given: float | None, told: str) -> None:
     assert formats.percent(given) == told
 
 
-@pytest.mark.parametrize(("given", "told"), [(512, "512 B"), (24 * 1024**3, "24 GiB"), (3 * 1024**4, "3 TiB")])
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (512, "512 B"), (24 * 1024**3, "24 GiB"), (3 * 1024**4, "3 TiB"), (1007 * 1024**3, "0.983 TiB"),
+        (999 * 1024**2, "999 MiB"), (2000 * 1024**4, "2000 TiB"),
+    ],
+)  # fmt: skip
 def test_size(given: float, told: str) -> None:
     assert formats.size(given) == told
 
 
 def test_short_and_money() -> None:
     assert [formats.short(value) for value in (950, 12_345, 4_200_000, 7e9)] == ["950", "12.3k", "4.2M", "7G"]
+    assert [formats.short(value) for value in (999_499, 999_500, 1e12, 1.5e15)] == ["999k", "1M", "1T", "1,500T"]
     assert formats.money(1234.5, "USD") == "1,234.50 USD"
 
 

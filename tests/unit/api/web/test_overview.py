@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from controller.api.web import fleet
-from controller.api.web.fleet_rows import Hour, doing, rank_of, row_of, users
+from controller.api.web.fleet_rows import Hour, Said, doing, rank_of, row_of, users
 from controller.api.web.latest import Last
 from controller.api.web.overview import PoolFacts, Stand
 from controller.api.web.pool import words_of
@@ -110,6 +110,23 @@ def test_users_are_told_of_by_what_hurts_them_most() -> None:
 def test_users_are_not_known_of_while_no_number_is() -> None:
     assert users([pool(in_flight=None)]).said[0].key == "users_unknown"
     assert users([pool()]).said[0].key == "users_calm"
+
+
+def test_of_which_pools_nobody_knows_is_said_and_all_is_not_called_well() -> None:
+    calm, empty = pool(), pool(name=PoolName("empty"), desired=0, counts={}, in_flight=None)
+    dark = [pool(name=PoolName(f"dark-{number}"), in_flight=None, latency=None) for number in range(2)]
+    answer = users([calm, empty, *dark])
+    assert (answer.level, [(said.key, said.n, said.pools) for said in answer.said]) == (
+        "unknown", [("users_untold", 2, ("dark-0", "dark-1"))],
+    )  # fmt: skip
+    assert users([empty, dark[0]]).level == "unknown"
+    assert users([calm, empty]).said == (Said("users_calm", 2),)
+
+    slow = pool(name=PoolName("slow"), latency=0.9)
+    assert [(said.key, said.n) for said in users([slow, *dark]).said] == [
+        ("users_slow", 1),
+        ("users_others_unknown", 2),
+    ]
 
 
 def test_many_pools_are_counted() -> None:

@@ -221,8 +221,18 @@ def test_without_numbers_nobody_says_that_users_are_served(fleet: BigFleet) -> N
     fleet.metrics.down = True
     fleet.step(2)
     said = [catalogs()["en"](f"state.{one.key}", **one.values) for one in state_of(fleet.sources(), [calm, broken])]
+    fleet.metrics.down = False
+    fleet.step(2)
     assert said[0] == '<a href="/pools/a">a</a> needs somebody.'
     assert "Prometheus does not answer" in said[1]
+
+
+def test_a_pool_without_numbers_keeps_the_top_of_the_page_from_saying_that_all_are_served(fleet: BigFleet) -> None:
+    dark = PoolFacts(PoolName("a"), "m", Mode.ACTIVE, ScalingPolicy(), 1, {ReplicaState.READY: 1})
+    calm = replace(dark, name=PoolName("b"), in_flight=1.0, latency=0.1)
+    (said,) = state_of(fleet.sources(), [dark, calm])
+    assert (said.level, said.key, said.values["n"]) == ("unknown", "untold", 1)
+    assert state_of(fleet.sources(), [calm])[0].key == "calm"
 
 
 def test_one_engine_that_is_silent_is_told_as_such(fleet: BigFleet) -> None:
