@@ -3,76 +3,17 @@
 from __future__ import annotations
 
 import re
-import shutil
-import socket
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from controller.core.model import PoolName, ReplicaId
-from tests.fakes.big_fleet import BigFleet, app_of
+from tests.integration.served_fleet import Served
 from tests.waiting import wait_for
 
 AXE = Path(__file__).parents[2] / "dashboards/web/node_modules/axe-core/axe.min.js"
 WIDTHS = (360, 1440, 2560)
-expect.set_options(timeout=20_000)  # others may have the machine
-
-
-class Served:
-    """The fleet, and a server that can be stopped and started on the same port."""
-
-    def __init__(self) -> None:
-        self.fleet = BigFleet(pools=8, nodes=8).warm_up(30)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.start()
-
-    def start(self) -> None:
-        app = app_of(self.fleet)
-        self._server = uvicorn.Server(uvicorn.Config(app, port=self.port, log_config=None, timeout_graceful_shutdown=3))
-        app.state.live.stopping = lambda: self._server.should_exit
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-        self._thread.start()
-        wait_for(lambda: self._server.started, 20, "the server listens")
-
-    def stop(self) -> None:
-        self._server.should_exit = True
-        self._thread.join(20)
-        assert not self._thread.is_alive(), "open streams keep the server from ending"
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Served]:
-    made = Served()
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield made
-        made.close()
-
-
-@pytest.fixture
-def page(served: Served, browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, timezone_id="Asia/Shanghai")
-    made = context.new_page()
-    faults: list[str] = []
-    made.on("pageerror", lambda error: faults.append(str(error)))
-    made.on("console", lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None)
-    made.goto(f"{served.url}/fake/login")
-    yield made
-    context.close()
-    assert faults == []
 
 
 def row(page: Page, pool: str) -> str:

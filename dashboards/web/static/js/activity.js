@@ -30,24 +30,36 @@ function count() {
   if (!button.isConnected) place.append(button);
 }
 
-async function show() {
-  await refetch();
+/** What is on the page now is no news. */
+function seen() {
   known = new Set(newest() ?? []);
   news = new Set();
   count();
+}
+
+/** Older lines that were asked for stay, and where the reader is in them, until he wants the newest. @param {boolean} stay */
+function keepOlder(stay) {
+  for (const id of ["stream", "older"]) document.getElementById(id)?.toggleAttribute("data-keep", stay);
+}
+
+async function show() {
+  keepOlder(false);
+  await refetch();
   document.getElementById("stream")?.querySelector("a")?.focus({ preventScroll: true });
 }
 
 /** @param {HTMLAnchorElement} link */
 async function more(link) {
   const place = document.getElementById("older"), stream = document.getElementById("stream");
+  if (link.ariaBusy) return;
   if (!place || !stream) return location.assign(link.href);
+  keepOlder(true);
   link.setAttribute("aria-busy", "true");
   const answer = await fetch(link.href, { headers: { Accept: "text/html" } }).catch(() => null);
   if (!answer?.ok || answer.redirected) return location.assign(link.href);
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   const rows = [...(fresh.getElementById("stream")?.children ?? [])];
-  stream.append(...rows);
+  stream.append(...rows.filter((row) => !document.getElementById(row.id)));
   for (const row of rows) showTimes(row);
   place.replaceChildren(...(fresh.getElementById("older")?.childNodes ?? []));
   /** @type {HTMLElement | null | undefined} */ (rows[0]?.querySelector("a"))?.focus({ preventScroll: true });
@@ -83,5 +95,9 @@ MAIN?.addEventListener("submit", (event) => {
   }
   location.assign(asked.size ? `/activity?${asked}` : "/activity");
 });
-document.addEventListener("stoker:changed", count);
+document.addEventListener("stoker:changed", (event) => {
+  const anew = !(/** @type {CustomEvent} */ (event).detail.length); // the page, with all its lines
+  if (anew && !document.getElementById("stream")?.hasAttribute("data-keep")) seen();
+  else count();
+});
 zone();

@@ -7,6 +7,9 @@ import { say } from "./texts.js";
 const dialog = /** @type {HTMLDialogElement | null} */ (document.getElementById("drawer"));
 const body = document.getElementById("drawer-body");
 const whole = location.pathname; // of what was loaded as a page
+const alone = history.state?.drawer ? location.pathname + location.search : ""; // it was in a drawer until it was loaded anew
+/** @type {AbortController | null} */
+let filling = null;
 
 /** The styles of that page, where this one has not got them. @param {Document} fresh */
 function dress(fresh) {
@@ -23,13 +26,16 @@ function dress(fresh) {
 /** @param {string} href */
 async function fill(href) {
   if (!dialog || !body) return;
+  filling?.abort();
+  const mine = (filling = new AbortController());
   body.setAttribute("aria-busy", "true");
   body.textContent = say("js.loading");
   if (!dialog.open) dialog.showModal();
   try {
-    const answer = await fetch(href, { headers: { Accept: "text/html" } });
+    const answer = await fetch(href, { headers: { Accept: "text/html" }, signal: mine.signal });
     if (answer.redirected && new URL(answer.url).pathname === "/login") return location.assign(answer.url);
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (filling !== mine) return; // another was asked for, or nobody waits any more
     const main = fresh.getElementById("main");
     if (!main) return location.assign(href);
     dress(fresh);
@@ -39,9 +45,9 @@ async function fill(href) {
     showTimes(body);
     body.scrollTop = 0;
   } catch {
-    body.textContent = say("js.no_answer");
+    if (filling === mine) body.textContent = say("js.no_answer");
   } finally {
-    body.removeAttribute("aria-busy");
+    if (filling === mine) body.removeAttribute("aria-busy");
   }
 }
 
@@ -60,11 +66,14 @@ export function startDrawer() {
   addEventListener("popstate", (event) => {
     const href = event.state?.drawer;
     if (href) return void fill(href);
-    if (location.pathname !== whole) return location.reload(); // another page is underneath: it was loaded anew since
+    // Another page is underneath, and was never loaded here.
+    if (location.pathname !== whole || (alone && location.pathname + location.search !== alone)) return location.reload();
     if (dialog.open) dialog.close();
   });
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   dialog.addEventListener("close", () => {
+    filling?.abort();
+    filling = null;
     body?.replaceChildren();
     const depth = history.state?.depth ?? 0;
     if (depth) history.go(-depth); // to the page that is underneath

@@ -10,7 +10,8 @@ function before(a, b) {
   const [first, second] = [a.querySelector("[data-rank]"), b.querySelector("[data-rank]")];
   if (!first || !second) return 0;
   const ranks = Number(first.getAttribute("data-rank")) - Number(second.getAttribute("data-rank"));
-  return ranks || (first.id < second.id ? -1 : first.id > second.id ? 1 : 0);
+  const [one, other] = [first.id, second.id].map((id) => id.replace(/:head$/, "")); // as the server sorts names
+  return ranks || (one < other ? -1 : one > other ? 1 : 0);
 }
 
 function sort() {

@@ -8,6 +8,7 @@ import { setClock, told } from "./times.js";
 const HIDDEN_MS = 30_000;
 const SILENT_MS = 9_000; // without a beat for so long the connection is lost
 const RETRY_MS = [500, 1000, 2000, 4000, 5000];
+const PAGE_MS = 30_000; // what takes longer is asked for anew
 
 /** @type {AbortController | null} */
 let stream = null;
@@ -17,8 +18,11 @@ let lastGood = Date.now();
 let hiddenTimer = 0;
 let retryTimer = 0;
 let baseTitle = document.title;
-let swaps = 0; // how often parts came
 let outdated = false; // the page is to be fetched anew
+/** @type {Promise<void> | null} */
+let fetching = null; // one at a time, however slow it is
+/** @type {Record<string, string | null>} */
+let meanwhile = {}; // parts that came while a page was on its way: it may be older than they are
 
 /** @param {string} text shown over the page until it is empty again */
 function tellLink(text) {
@@ -77,38 +81,59 @@ function replace(element, html) {
 
 /** @param {Record<string, string | null>} parts @param {boolean} [whole] the page may show what is there no more */
 function swap(parts, whole = false) {
-  let missing = whole;
-  swaps += 1;
+  if (fetching) Object.assign(meanwhile, parts);
+  const missing = put(parts);
+  retitle();
+  document.dispatchEvent(new CustomEvent("stoker:changed", { detail: Object.keys(parts) }));
+  if (missing || whole) void refetch();
+}
+
+/** @param {Record<string, string | null>} parts @returns {boolean} whether one has no place on the page */
+function put(parts) {
+  let missing = false;
   for (const [id, html] of Object.entries(parts)) {
     const element = document.getElementById(id);
     if (html === null) element?.remove();
     else if (element) morph(element, html);
     else missing = true;
   }
-  retitle();
-  document.dispatchEvent(new CustomEvent("stoker:changed", { detail: Object.keys(parts) }));
-  if (missing) void refetch();
+  return missing;
 }
 
-/** The page anew: something is on it that was not there before. */
-export async function refetch() {
+/** The page anew: something is on it that was not there before. Whoever asks while one is on its way gets one that is begun later. */
+export function refetch() {
+  outdated = true;
+  fetching ??= renew().finally(() => { fetching = null; });
+  return fetching;
+}
+
+async function renew() {
+  while (outdated) {
+    outdated = false;
+    meanwhile = {};
+    if (await fetched()) continue;
+    outdated = true; // each beat tries again
+    return;
+  }
+}
+
+/** @returns {Promise<boolean>} whether the page is here */
+async function fetched() {
   const page = history.state?.page ?? location.href; // under an open drawer it is the page's own
-  const before = swaps;
-  outdated = true; // until it is here; each beat tries again
   try {
-    const answer = await fetch(page, { headers: { Accept: "text/html" }, cache: "no-store" });
-    if (answer.redirected) return location.assign(answer.url);
-    if (!answer.ok && answer.status !== 404) return; // 404 says what is gone
+    const answer = await fetch(page, { headers: { Accept: "text/html" }, cache: "no-store", signal: AbortSignal.timeout(PAGE_MS) });
+    if (answer.redirected) return location.assign(answer.url), false;
+    if (!answer.ok && answer.status !== 404) return false; // 404 says what is gone
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (swaps !== before) return void (await refetch()); // newer parts are on the page by now
     const main = document.getElementById("main");
     const next = fresh.getElementById("main");
     if (main && next) morph(main, next);
-    outdated = false;
+    put(meanwhile);
   } catch {
-    return; // no answer: the stream is gone, too, and says so
+    return false; // no answer: the stream is gone, too, and says so
   }
   document.dispatchEvent(new CustomEvent("stoker:changed", { detail: [] }));
+  return true;
 }
 
 export function retitle() {
@@ -123,7 +148,7 @@ function take(event, data) {
   if (event === "whole") swap(data, true);
   if (event === "beat") {
     setClock(data.at);
-    if (outdated) void refetch();
+    if (outdated && !fetching) void refetch();
   }
   if (event === "end") throw new Error(data.why);
 }
@@ -195,14 +220,10 @@ function close() {
 export function startLive() {
   baseTitle = document.title;
   retitle();
-  document.addEventListener("visibilitychange", () => {
-    clearTimeout(hiddenTimer);
-    if (document.hidden) hiddenTimer = setTimeout(close, HIDDEN_MS);
-    else void open();
-  });
+  document.addEventListener("visibilitychange", look);
   addEventListener("pagehide", close);
-  addEventListener("pageshow", () => void open());
-  addEventListener("online", () => { tries = 0; void open(); });
+  addEventListener("pageshow", look);
+  addEventListener("online", () => { tries = 0; look(); });
   setInterval(() => {
     if (stream && Date.now() - heard > SILENT_MS) {
       close();
@@ -210,5 +231,13 @@ export function startLive() {
       again(say("js.lost", { at: told(lastGood) }));
     }
   }, 1000);
-  void open();
+  void open(); // hidden, too: what was opened in the background is there when it is looked at
+  look();
+}
+
+/** Whoever looks at the page has it live; where nobody does, it is for a while. */
+function look() {
+  clearTimeout(hiddenTimer);
+  if (document.hidden) hiddenTimer = setTimeout(close, HIDDEN_MS);
+  else void open();
 }

@@ -17,7 +17,15 @@ document.addEventListener("click", (event) => {
   const row = at?.closest("[data-row]");
   if (!row || at?.closest("a, button, input, select, summary, label, dialog") || getSelection()?.toString()) return;
   const link = /** @type {HTMLAnchorElement | null} */ (row.querySelector("a[data-main]"));
-  if (link) link.click();
+  // As if it had been the link, with whatever key was held: in a new tab, perhaps.
+  link?.dispatchEvent(new MouseEvent("click", event));
+});
+
+// The other language shows what this one shows: scripts change the address, too.
+document.addEventListener("click", (event) => {
+  const link = event.target instanceof Element ? event.target.closest("a[hreflang]") : null;
+  if (!(link instanceof HTMLAnchorElement)) return;
+  link.search = new URLSearchParams({ next: location.pathname + location.search }).toString();
 });
 
 // The menu of narrow screens closes with Escape, and with a tap outside of it.

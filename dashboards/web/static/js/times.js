@@ -4,9 +4,10 @@
 import { language, say } from "./texts.js";
 
 const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
-const dated = new Intl.DateTimeFormat(language, {
-  month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23",
-});
+/** @type {Intl.DateTimeFormatOptions} */
+const DATED = { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+const dated = new Intl.DateTimeFormat(language, DATED);
+const long = new Intl.DateTimeFormat(language, { ...DATED, year: "numeric" }); // of another year than this one
 const whole = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "long", hourCycle: "h23" });
 const ages = new Intl.RelativeTimeFormat(language, { numeric: "always", style: "narrow" });
 
@@ -33,10 +34,14 @@ export function age(at) {
   return ages.format(-Math.floor(seconds / 86400), "day");
 }
 
+/** With its date. @param {number} at in ms */
+function day(at) {
+  return (new Date(at).getFullYear() === new Date(now()).getFullYear() ? dated : long).format(at);
+}
+
 /** @param {number} at in ms */
 export function told(at) {
-  const then = new Date(at);
-  return then.toDateString() === new Date(now()).toDateString() ? clock.format(then) : dated.format(then);
+  return new Date(at).toDateString() === new Date(now()).toDateString() ? clock.format(at) : day(at);
 }
 
 /** @param {HTMLTimeElement} element */
@@ -44,7 +49,7 @@ function show(element) {
   const at = Date.parse(element.dateTime);
   if (Number.isNaN(at)) return;
   const kind = element.dataset.as;
-  const text = kind === "ago" ? age(at) : kind === "day" ? dated.format(at) : told(at);
+  const text = kind === "ago" ? age(at) : kind === "day" ? day(at) : told(at);
   if (element.textContent !== text) element.textContent = text;
   const title = whole.format(at);
   if (element.title !== title) element.title = title;
@@ -69,8 +74,10 @@ export function startTimes() {
       }
     }
   }).observe(document.body, { subtree: true, childList: true, attributeFilter: ["datetime"] });
+  let today = new Date(now()).toDateString();
   setInterval(() => {
     if (document.hidden) return;
+    if (today !== (today = new Date(now()).toDateString())) showTimes(document); // an hour of yesterday needs its date
     for (const element of document.querySelectorAll('time[data-as="ago"]')) show(/** @type {HTMLTimeElement} */ (element));
   }, 1000);
 }
