@@ -11,6 +11,9 @@ import { refetch } from "./live.js";
 
 const PLACES = /\{(\w+)\}/g;
 const SAID = "stoker-said"; // what is to be told on the next page
+const ANSWER_MS = 120_000; // nothing takes longer that is not followed by other means
+const notes = document.getElementById("said");
+let openings = 0; // of dialogs: whoever waits for an answer knows by it whether his own is still there
 
 /**
  * What is to be done, as it stood when somebody asked for it: the page may make another button of that one meanwhile.
@@ -22,8 +25,10 @@ const asked = (asker) => ({ ...asker.dataset });
 
 /** @param {string} text @param {"done" | "failed"} [how] */
 export function tell(text, how = "done") {
-  const place = document.getElementById("said");
-  if (!place) return;
+  if (!notes) return;
+  const modal = [...document.querySelectorAll("dialog[open]")].pop(); // all else lies under it, and is inert
+  (modal ?? document.body).append(notes);
+  modal?.addEventListener("close", () => document.body.append(notes), { once: true });
   const note = document.createElement("p");
   note.className = `note ${how}`;
   note.textContent = text;
@@ -34,7 +39,7 @@ export function tell(text, how = "done") {
   close.textContent = "×";
   close.addEventListener("click", () => note.remove());
   note.append(close);
-  place.append(note);
+  notes.append(note);
   if (how === "done") setTimeout(() => note.remove(), 8000);
 }
 
@@ -62,8 +67,11 @@ function filled(path, values) {
   return path.replace(PLACES, (_, name) => encodeURIComponent(String(values?.[name] ?? "")));
 }
 
+/** What the API says no with. */
+export class Refused extends Error {}
+
 /**
- * Ask the API. Throws an Error with its own sentence.
+ * Ask the API. Throws Refused with its own sentence, or an Error where there is no answer.
  * @param {string} action "METHOD /path"
  * @param {Record<string, any>} body
  */
@@ -76,13 +84,13 @@ export async function ask(action, body) {
   /** @type {Record<string, string>} */
   const headers = { Accept: "application/json", "X-CSRF-Token": csrf };
   if (sent !== undefined) headers["Content-Type"] = "application/json";
-  const answer = await fetch(filled(path, body), { method, headers, body: sent }).catch(() => {
+  const answer = await fetch(filled(path, body), { method, headers, body: sent, signal: AbortSignal.timeout(ANSWER_MS) }).catch(() => {
     throw new Error(say("js.no_answer"));
   });
-  if (answer.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
+  if (answer.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
   const text = await answer.text();
   const data = text && answer.headers.get("content-type")?.includes("json") ? JSON.parse(text) : null;
-  if (!answer.ok) throw new Error(sentence(data?.detail) ?? say("js.refused", { status: answer.status }));
+  if (!answer.ok) throw new Refused(sentence(data?.detail) ?? say("js.refused", { status: answer.status }));
   return data;
 }
 
@@ -133,14 +141,18 @@ async function submit(form, how) {
   if (blank instanceof HTMLElement) return blank.focus(), void (wrong && (wrong.textContent = say("js.blank")));
   for (const one of buttons) one.disabled = true;
   form.setAttribute("aria-busy", "true");
+  const dialog = form.closest("dialog"), opening = openings;
+  const there = () => !dialog || (dialog.open && opening === openings); // a browser may close one whatever we say
   try {
     const data = await ask(how.action ?? "", { ...JSON.parse(how.body ?? "{}"), ...fieldsOf(form) });
-    form.closest("dialog")?.close();
-    form.reset();
+    if (there()) {
+      dialog?.close();
+      form.reset();
+    }
     finish(how, data);
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);
-    if (wrong) {
+    if (wrong && there()) {
       wrong.textContent = text;
       wrong.focus();
     } else tell(text, "failed");
@@ -161,6 +173,7 @@ function confirm(asker) {
   const dialog = /** @type {HTMLDialogElement | null} */ (document.getElementById("confirm"));
   const form = dialog?.querySelector("form");
   if (!dialog || !form) return;
+  form.reset(); // a reason is for one thing
   /** @param {string} name @param {string | undefined} text */
   const put = (name, text) => {
     const place = /** @type {HTMLElement} */ (form.querySelector(`[data-put="${name}"]`));
@@ -176,6 +189,7 @@ function confirm(asker) {
     event.preventDefault();
     void submit(form, how);
   };
+  openings += 1;
   dialog.showModal();
 }
 
@@ -193,7 +207,29 @@ function open(button) {
     if (named) named.textContent = button.dataset.title ?? "";
     if (button.dataset.done) form.dataset.done = button.dataset.done;
   }
+  openings += 1;
   dialog?.showModal();
+}
+
+/** Whether something of it is on its way, so that its answer is to be seen. @param {Element | null | undefined} dialog */
+const isBusy = (dialog) => !!dialog?.querySelector('form[aria-busy="true"]');
+
+/** Under a name that is not this machine's, plain HTTP has no clipboard but the old one. @param {string} text @param {Element} near */
+async function copied(text, near) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const area = document.createElement("textarea");
+  area.value = text;
+  area.className = "hide";
+  (near.closest("dialog") ?? document.body).append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  if (!done) throw new Error("refused");
+}
+
+/** @param {string} text @param {HTMLElement} near the button that asked for it */
+export function copy(text, near) {
+  copied(text, near).then(() => tell(say("js.copied")), () => tell(say("js.not_copied"), "failed")).finally(() => near.focus());
 }
 
 export function startActions() {
@@ -206,13 +242,15 @@ export function startActions() {
     if (!button) return;
     if (button.dataset.action) confirm(button);
     if (button.dataset.open) open(button);
-    if (button.dataset.close !== undefined) button.closest("dialog")?.close();
+    const around = button.closest("dialog");
+    if (button.dataset.close !== undefined && !isBusy(around)) around?.close();
     if (button.dataset.forget !== undefined) forget(button.closest(".secret") ?? button);
-    if (button.dataset.copy) {
-      const text = document.getElementById(button.dataset.copy)?.textContent ?? "";
-      navigator.clipboard.writeText(text).then(() => tell(say("js.copied")), () => tell(say("js.not_copied"), "failed"));
-    }
+    // A page in the drawer may have what the one below it has, too.
+    if (button.dataset.copy) copy((around ?? document).querySelector(`#${CSS.escape(button.dataset.copy)}`)?.textContent ?? "", button);
   });
+  document.addEventListener("cancel", (event) => {
+    if (event.target instanceof HTMLDialogElement && isBusy(event.target)) event.preventDefault();
+  }, true);
   document.addEventListener("submit", (event) => {
     const form = event.target;
     if (!(form instanceof HTMLFormElement) || !form.dataset.action) return;

@@ -52,6 +52,9 @@ async function faults() {
   const first = document.createElement("option");
   first.value = "";
   select.replaceChildren(first);
+  what.textContent = ""; // of what was chosen the last time
+  force.hidden = box.disabled = true;
+  box.checked = false;
   try {
     const answer = await fetch(`/api/v1/drills/catalogue?pool=${encodeURIComponent(select.dataset.pool ?? "")}`);
     const body = await answer.json();

@@ -1,12 +1,13 @@
 // @ts-check
 // The simulator: the form <-> the address, uploads, a simulation from its start to its result.
 
-import { ask, tell } from "./actions.js";
+import { Refused, ask, copy } from "./actions.js";
 import { draw } from "./simulator_charts.js";
 import { language, say } from "./texts.js";
 
 const API = "/api/v1/simulations";
 const EVERY_MS = 400;
+const MOST_TRIES = 5; // 12 s in all: a controller that is just restarted is back by then
 const ENDED = ["done", "failed", "cancelled"];
 const OF_TRACE = ["hours", "rps", "prompt", "output"];
 const OF_MODEL = ["cold_start_s", "slo_first_token_s", "slo_duration_s", "price_per_hour"];
@@ -123,19 +124,24 @@ function refuse(error) {
 }
 
 async function start() {
+  const button = /** @type {HTMLButtonElement} */ (form.querySelector('[type="submit"]'));
+  if (button.disabled) return;
   wrong.textContent = by("done-told").textContent = "";
   const bad = [...form.elements].find((one) => one instanceof HTMLInputElement && one.checkVisibility() && !one.checkValidity());
   if (bad instanceof HTMLInputElement) return void bad.reportValidity();
+  button.disabled = true;
   try {
     const begun = await ask(`POST ${API}`, asked());
-    await follow(begun.id);
+    void follow(begun.id);
   } catch (error) {
     refuse(error);
+  } finally {
+    button.disabled = false;
   }
 }
 
-/** Look at one until it has ended. @param {string} id */
-async function follow(id) {
+/** Look at one until it has ended. @param {string} id @param {number} [tries] how often there was no answer */
+async function follow(id, tries = 0) {
   clearTimeout(timer);
   playing = id;
   keep();
@@ -143,11 +149,9 @@ async function follow(id) {
   try {
     found = await ask(`GET ${API}/${encodeURIComponent(id)}`, {});
   } catch (error) {
-    playing = "";
-    progress.hidden = true;
-    result.hidden = false;
-    keep();
-    return refuse(error);
+    if (playing !== id) return;
+    if (tries < MOST_TRIES && !(error instanceof Refused)) return void (timer = setTimeout(() => void follow(id, tries + 1), EVERY_MS * 2 ** tries)); // it goes on there
+    return lost(error);
   }
   if (playing !== id) return; // another was begun meanwhile
   result.hidden = !(progress.hidden = ENDED.includes(found.state)); // not to be taken for what is being played
@@ -167,10 +171,21 @@ function told(found) {
   return say(`simulator_js.playing_${known}`, { name: found.playing, percent: Math.round(100 * found.progress) });
 }
 
+/** Nothing more is known of the one that was followed. @param {unknown} error */
+function lost(error) {
+  playing = "";
+  progress.hidden = true;
+  result.hidden = false;
+  keep();
+  refuse(error);
+}
+
 /** @param {any} found */
 async function finish(found) {
-  const answer = await fetch(`/simulator/runs/${encodeURIComponent(found.id)}`, { headers: { Accept: "text/html" } });
-  if (!answer.ok) return refuse(new Error(say("simulator_js.forgotten")));
+  const answer = await fetch(`/simulator/runs/${encodeURIComponent(found.id)}`, { headers: { Accept: "text/html" } }).catch(() => null);
+  if (playing !== found.id) return;
+  if (!answer) return lost(new Error(say("js.no_answer")));
+  if (!answer.ok) return lost(new Error(say("simulator_js.forgotten")));
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   result.replaceChildren(...page.body.childNodes);
   draw(result, found.result);
@@ -243,7 +258,7 @@ function edited(event) {
   if (at.id === "engine" && file) return void takeEngine(file);
   if (progress.hidden) playing = "";
   show();
-  keep();
+  if (event.type === "change") keep(); // browsers let an address change a hundred times in half a minute
 }
 
 form.addEventListener("input", (event) => {
@@ -274,9 +289,7 @@ form.addEventListener("click", (event) => {
 by("cancel").addEventListener("click", () => {
   if (playing) ask(`DELETE ${API}/${encodeURIComponent(playing)}`, {}).catch(refuse);
 });
-by("link-copy").addEventListener("click", () => {
-  navigator.clipboard.writeText(location.origin + address()).then(() => tell(say("js.copied")), () => tell(say("js.not_copied"), "failed"));
-});
+by("link-copy").addEventListener("click", () => copy(location.origin + address(), by("link-copy")));
 const drop = by("drop");
 for (const kind of ["dragenter", "dragover"]) drop.addEventListener(kind, (event) => { event.preventDefault(); drop.classList.add("over"); });
 for (const kind of ["dragleave", "drop"]) drop.addEventListener(kind, () => drop.classList.remove("over"));

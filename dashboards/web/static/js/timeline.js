@@ -61,7 +61,7 @@ async function fetchIt(all = true) {
 /** The next points, where there will be some. */
 function again() {
   clearTimeout(timer);
-  if (view.to !== null) return;
+  if (view.to !== null && told) return; // it is what it was
   const wait = told && told.step_s > 60 ? SELDOM_MS : SOON_MS;
   timer = setTimeout(() => (document.hidden ? again() : void fetchIt(!told || clock() - wholeAt > SUMS_MS)), wait);
 }
@@ -185,12 +185,14 @@ function table() {
 
 place.addEventListener("keydown", (event) => {
   if (!told) return;
+  const { from } = edges();
+  const first = Math.max(told.at.findIndex((moment) => moment >= from), 0); // what lies before it is not shown
   const last = told.at.length - 1, index = charts.index, far = event.shiftKey ? 10 : 1;
-  const to = { ArrowLeft: (index ?? last + 1) - far, ArrowRight: (index ?? last) + far, Home: 0, End: last }[event.key];
+  const to = { ArrowLeft: (index ?? last + 1) - far, ArrowRight: (index ?? last) + far, Home: first, End: last }[event.key];
   if (event.key === "Escape") charts.point(null);
   if (to === undefined) return;
   event.preventDefault();
-  const next = Math.min(Math.max(to, 0), last);
+  const next = Math.min(Math.max(to, first), last);
   charts.point(next);
   at("timeline-read").textContent = say("js_pool.read", { at: when(told.at[next]), values: charts.words(next) });
 });

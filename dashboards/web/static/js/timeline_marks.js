@@ -61,8 +61,8 @@ function link(mark) {
   return made;
 }
 
-/** @param {Group} group @param {(group: Group) => void} open */
-function element(group, open) {
+/** @param {Group} group */
+function element(group) {
   const [first] = group.marks;
   const alone = group.marks.length === 1;
   /** @type {HTMLElement} */
@@ -80,12 +80,10 @@ function element(group, open) {
       n: group.marks.length, from: when(first.at), to: when(group.marks[group.marks.length - 1].at),
       text: [...kinds].map((kind) => say(`js_pool.kind_${kind}`)).join(", "),
     });
-    made.addEventListener("click", () => open(group));
   }
   made.setAttribute("aria-label", made.title);
   made.className = `mark ${alone ? first.kind : "many"} is-${worst(group.marks)}`;
   made.dataset.key = alone ? first.id : `many ${first.id}`;
-  made.style.left = `${group.left}%`;
   made.tabIndex = -1;
   return made;
 }
@@ -129,7 +127,21 @@ export function list(list, marks, leftOut) {
     item.textContent = say("js_pool.left_out", { n: more });
     items.push(item);
   }
-  list.replaceChildren(...items);
+  settle(list, items);
+}
+
+/** Whoever stands on a line, or presses the mouse on it, keeps it as long as it says the same. @param {Element} list @param {Element[]} items */
+function settle(list, items) {
+  const before = new Map([...list.children].map((item) => [item.outerHTML, item]));
+  const wanted = items.map((item) => {
+    const found = before.get(item.outerHTML) ?? item;
+    before.delete(item.outerHTML);
+    return found;
+  });
+  for (const old of [...list.children]) if (!wanted.includes(old)) old.remove();
+  for (const [place, item] of wanted.entries()) {
+    if (list.children[place] !== item) list.insertBefore(item, list.children[place] ?? null);
+  }
 }
 
 /** The lane of marks. Left and right go from one to the next; only one of them takes part in the tab order. */
@@ -142,6 +154,13 @@ export class Lane {
     this.popup.hidden = true;
     place.after(this.popup);
     this.key = "";
+    /** @type {WeakMap<Element, Group>} */
+    this.groups = new WeakMap();
+    place.addEventListener("click", (event) => {
+      const mark = event.target instanceof Element ? event.target.closest("button.mark") : null;
+      const group = mark && this.groups.get(mark);
+      if (group) this.open(group);
+    });
     place.addEventListener("keydown", (event) => this.walk(event));
     this.popup.addEventListener("keydown", (event) => { if (event.key === "Escape") this.close(); });
     document.addEventListener("pointerdown", (event) => {
@@ -154,11 +173,27 @@ export class Lane {
   draw(marks, from, to) {
     const groups = grouped(marks, from, to, this.place.clientWidth || 600);
     const held = this.place.contains(document.activeElement) ? document.activeElement?.getAttribute("data-key") : null;
-    const made = groups.map((group) => element(group, (one) => this.open(one)));
-    this.place.replaceChildren(...spans(marks, from, to), ...made);
+    const before = /** @type {HTMLElement[]} */ ([...this.place.querySelectorAll(".mark")]);
+    const free = [...before];
+    const made = groups.map((group) => this.element(group, free));
+    for (const old of this.place.querySelectorAll(".mark-span")) old.remove();
+    for (const old of before) if (!made.includes(old)) old.remove();
+    this.place.prepend(...spans(marks, from, to));
+    for (const one of made) if (!before.includes(one)) this.place.append(one);
     const chosen = made.find((one) => one.dataset.key === (held ?? this.key)) ?? made[made.length - 1];
-    if (chosen) chosen.tabIndex = 0;
-    if (held && chosen) chosen.focus();
+    for (const one of made) one.tabIndex = one === chosen ? 0 : -1;
+    if (held && chosen && chosen !== document.activeElement) chosen.focus();
+  }
+
+  /** The one that stands there already, where it says the same: it may have the focus. @param {Group} group @param {HTMLElement[]} free to be taken from */
+  element(group, free) {
+    const made = element(group);
+    const same = (/** @type {HTMLElement} */ one) => one.dataset.key === made.dataset.key && one.title === made.title && one.className === made.className;
+    const at = free.findIndex(same);
+    const found = at < 0 ? made : free.splice(at, 1)[0];
+    found.style.left = `${group.left}%`;
+    this.groups.set(found, group);
+    return found;
   }
 
   /** @param {Group} group */
@@ -179,6 +214,7 @@ export class Lane {
   /** @param {KeyboardEvent} event */
   walk(event) {
     const all = /** @type {HTMLElement[]} */ ([...this.place.querySelectorAll(".mark")]);
+    all.sort((one, other) => parseFloat(one.style.left) - parseFloat(other.style.left));
     const at = all.indexOf(/** @type {HTMLElement} */ (document.activeElement));
     const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: all.length - 1 }[event.key];
     if (to === undefined || at < 0 || !all[to]) return;
