@@ -296,3 +296,21 @@ def test_a_simulation_is_begun_once_and_outlives_an_answer_that_does_not_come(se
     assert lost[0] > 1
     expect(slow.locator("#wrong")).to_have_text("")
     assert "run=" in slow.url
+
+
+def test_a_page_of_another_version_is_loaded_with_its_scripts(served: Served, page: Page) -> None:
+    page.route("**/", lambda route: route.fulfill(body=old_scripts(route), content_type="text/html"))
+    page.reload()
+    page.unroute("**/")
+    page.evaluate("window.here = true")
+    with page.expect_navigation():
+        page.evaluate(f"import({MODULE}).then(live => void live.refetch())")
+    assert page.evaluate("window.here") is None
+    page.evaluate("window.here = true")
+    page.evaluate(f"import({MODULE}).then(live => live.refetch())")
+    assert page.evaluate("window.here")
+
+
+def old_scripts(route: Route) -> str:
+    """The page with another address of its script, under which the same one lies."""
+    return re.sub(r'(src="[^"]*/js/shell\.js)"', r'\1?before"', route.fetch().text())

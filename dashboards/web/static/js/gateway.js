@@ -61,10 +61,24 @@ async function load() {
   else draw();
 }
 
+/** Which two revisions somebody chose to compare: a new one comes with choices of its own. @type {Map<string, string>} */
+const chosen = new Map();
+document.getElementById("main")?.addEventListener("change", (event) => {
+  if (event.target instanceof HTMLInputElement && event.target.type === "radio") chosen.set(event.target.name, event.target.value);
+});
+
+function choose() {
+  for (const [name, value] of chosen) {
+    const radio = document.querySelector(`#main input[type="radio"][name="${CSS.escape(name)}"][value="${CSS.escape(value)}"]`);
+    if (radio instanceof HTMLInputElement) radio.checked = true;
+  }
+}
+
 const revision = () => document.getElementById("gateway-standing")?.dataset.revision;
 let known = revision();
 document.addEventListener("stoker:changed", (event) => {
   const ids = /** @type {CustomEvent} */ (event).detail;
+  choose();
   if (ids.includes("gateway-traffic")) void load();
   if (revision() !== known && ids.length) {
     known = revision();

@@ -40,6 +40,7 @@ const keep = {
     if (old instanceof HTMLTimeElement && next instanceof HTMLTimeElement) {
       return old.dateTime !== next.dateTime || old.dataset.as !== next.dataset.as;
     }
+    if (old instanceof HTMLDialogElement && old.open) return false; // what is typed there, and what was wrong with it
     return !(old instanceof Element && old.hasAttribute("data-keep"));
   },
   /** @param {string} name @param {Element} element */
@@ -117,6 +118,9 @@ async function renew() {
   }
 }
 
+/** Its address has what the script's text comes to. @param {Document} page */
+const shell = (page) => page.querySelector('script[src*="/js/shell.js"]')?.getAttribute("src");
+
 /** @returns {Promise<boolean>} whether the page is here */
 async function fetched() {
   const page = history.state?.page ?? location.href; // under an open drawer it is the page's own
@@ -125,6 +129,7 @@ async function fetched() {
     if (answer.redirected) return location.assign(answer.url), false;
     if (!answer.ok && answer.status !== 404) return false; // 404 says what is gone
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (shell(fresh) !== shell(document) && !document.querySelector("dialog[open]")) return location.reload(), false; // of another version
     const main = document.getElementById("main");
     const next = fresh.getElementById("main");
     if (main && next) morph(main, next);
