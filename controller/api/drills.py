@@ -50,8 +50,11 @@ class DrillDesk(Protocol):
         """Every fault there is. Blocks for some seconds where a node gives no answer. Raises `DrillRefused`."""
         ...
 
-    def start(self, name: str, wish: Wish) -> None:
-        """Begin it under this id; it tells of itself from then on. Blocks as `possible` does. Raises `DrillRefused`."""
+    def start(self, name: str, wish: Wish, begins: Callable[[], None]) -> None:
+        """Begin it under this id; it tells of itself from then on. Blocks as `possible` does. Raises `DrillRefused`.
+
+        `begins` is called right before, once nothing stands in its way any more; what it raises is raised.
+        """
         ...
 
     def running(self) -> str | None:

@@ -48,7 +48,7 @@ class UnopenedDrillDesk:
         """Refused."""
         raise LostLease(_REFUSAL)
 
-    def start(self, name: str, wish: Wish) -> None:
+    def start(self, name: str, wish: Wish, begins: Callable[[], None]) -> None:
         """Refused."""
         raise LostLease(_REFUSAL)
 

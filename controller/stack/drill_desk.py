@@ -59,7 +59,7 @@ class DrillDesk:
         with self._site(pool, clients) as site:
             return [self._one(site, fault) for fault in Fault]
 
-    def start(self, name: str, wish: Wish) -> None:
+    def start(self, name: str, wish: Wish, begins: Callable[[], None]) -> None:
         """See `DrillDesk.start`. What would be refused at once is refused here."""
         try:
             fault = Fault(wish.fault)
@@ -73,6 +73,7 @@ class DrillDesk:
             wait_until(lambda: self.running() is None, _GOES_S)  # one that has told of its end takes a moment to go
             if (running := self.running()) is not None:
                 raise DrillRefused(f"the drill {running} runs; wait for its end, or stop it")
+            begins()
             self._child = name, self._spawn(name, wish)
         threading.Thread(target=self._follow, args=self._child, name=f"drill-{name}", daemon=True).start()
 

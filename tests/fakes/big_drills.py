@@ -50,7 +50,8 @@ class FleetDesk:
     def possible(self, pool: str, clients: int) -> Sequence[Possible]:
         return [_possible(fault, clients) for fault in Fault]
 
-    def start(self, name: str, wish: Wish) -> None:
+    def start(self, name: str, wish: Wish, begins: Callable[[], None]) -> None:
+        begins()
         self._stop.clear()
         self._runs = name
         threading.Thread(target=self._run, args=(name, wish), daemon=True).start()

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Path, Query
 
-from controller.api.access import ADMIN, OPERATOR, VIEWER, CallerDep, note, note_healing
+from controller.api.access import ADMIN, OPERATOR, VIEWER, CallerDep, note, note_healing, note_refused
 from controller.api.deps import Sources, SourcesDep, policy_of
 from controller.api.drill_ends import end, looked_after, ran
 from controller.api.drill_schemas import (
@@ -73,15 +73,23 @@ def begin(wanted: DrillIn, sources: SourcesDep, who: CallerDep) -> DrillOut:
     if running is not None and ((known := sources.drills.drill(running)) is None or known[0].running):
         raise HTTPException(409, f"the drill {running} runs; wait for its end, or stop it")
     made = Drilled(name, wanted.fault, pool, who.name, now, now, wanted.why)
-    note(
-        sources, who, "drill begin", f"pool/{pool}", f"{wanted.fault}{', forced' if wanted.force else ''}: {wanted.why}"
-    )
-    sources.drills.change_drill(name, lambda known: made)  # first: it tells of itself as soon as it runs
+    why = f"{wanted.fault}{', forced' if wanted.force else ''}: {wanted.why}"
+    subject, noted = f"pool/{pool}", list[str]()
+
+    def begins() -> None:
+        note(sources, who, "drill begin", subject, why)
+        noted.append(why)
+        sources.drills.change_drill(name, lambda known: made)  # first: it tells of itself as soon as it runs
+
     try:
-        sources.drill_desk.start(name, Wish(wanted.fault, pool, wanted.load, wanted.force))
+        sources.drill_desk.start(name, Wish(wanted.fault, pool, wanted.load, wanted.force), begins)
     except DrillRefused as error:
         told = str(error)
-        sources.drills.change_drill(name, lambda known: lost(known or made, now, told))
+        if noted:  # it was about to begin
+            note_healing(sources, who, "drill begin", subject, why, f"failed: {told}")
+            sources.drills.change_drill(name, lambda known: lost(known or made, now, told))
+        else:
+            note_refused(sources, who, "drill begin", f"{wanted.fault} of {subject}: {told}")
         raise HTTPException(422 if isinstance(error, UnknownFault) else 409, told) from error
     happened(sources, began_event(made))
     return drill_of(made)

@@ -39,13 +39,17 @@ class FakeDesk:
     stopped: list[str] = field(default_factory=list)
     lives: str | None = None
     refuses: DrillRefused | None = None
+    fails: DrillRefused | None = None  # when all that is asked before is well
 
     def possible(self, pool: str, clients: int) -> Sequence[Possible]:
         return [KILL, OOM]
 
-    def start(self, name: str, wish: Wish) -> None:
+    def start(self, name: str, wish: Wish, begins: Callable[[], None]) -> None:
         if self.refuses is not None:
             raise self.refuses
+        begins()
+        if self.fails is not None:
+            raise self.fails
         self.begun.append((name, wish))
         self.lives = name
 
@@ -71,7 +75,8 @@ class Given:
     pools: tuple[str, ...] = (POOL,)
 
     def __post_init__(self) -> None:
-        self.people, self.drills = FakePeople(self.store), FakeDrills(self.store)
+        self.people = FakePeople(self.store)
+        self.drills: FakeDrills = FakeDrills(self.store)
 
     def sources(self) -> Sources:
         return Sources(
@@ -231,8 +236,32 @@ def test_what_cannot_be_done_is_refused_in_a_sentence_and_no_drill_began(
     given.desk.refuses = error
     answer = client.post("/api/v1/drills", json=WISH)
     assert (answer.status_code, answer.json()["detail"]) == (status, str(error))
+    assert (given.events(), given.drills.rows) == ([], {})
+    (noted,) = given.people.rows.audit
+    assert (noted.action, noted.subject, noted.outcome, noted.refused) == (
+        "refused", "drill begin", f"kill of pool/llama: {error}", True
+    )  # fmt: skip
+
+
+def test_no_number_of_misspelt_faults_pushes_a_drill_out(client: TestClient, given: Given) -> None:
+    begin(client)
+    given.desk.lives, given.desk.refuses = None, UnknownFault("there is no fault 'kil'")
+    for name in given.drills.rows:
+        client.put(f"/api/v1/drills/{name}", json={**REPORT, "state": "passed"})
+    for _ in range(101):
+        assert client.post("/api/v1/drills", json={**WISH, "fault": "kil"}).status_code == 422
+    assert [drill["fault"] for drill in client.get("/api/v1/drills").json()] == ["kill"]
+    assert [entry.outcome for entry in given.people.rows.audit if not entry.refused] == ["done"]
+
+
+def test_one_whose_process_cannot_be_started_is_noted_as_failed(client: TestClient, given: Given) -> None:
+    given.desk.fails = DrillRefused("no process could be started for it")
+    assert client.post("/api/v1/drills", json=WISH).status_code == 409
     assert given.events() == []
-    assert [(drill["state"], drill["told"]) for drill in client.get("/api/v1/drills").json()] == [("ended", str(error))]
+    outcomes = [entry.outcome for entry in given.people.rows.audit if not entry.refused]
+    assert outcomes == ["done", "failed: no process could be started for it"]
+    (drill,) = client.get("/api/v1/drills").json()
+    assert (drill["state"], drill["told"]) == ("ended", "no process could be started for it")
 
 
 @pytest.mark.parametrize(

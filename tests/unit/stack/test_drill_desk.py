@@ -25,6 +25,15 @@ SLEEPS = (sys.executable, "-c", "import time; time.sleep(60)")
 KILL = Wish("kill", "small")
 
 
+def begins() -> None:
+    """Stands in for what is written before it begins."""
+
+
+def never() -> None:
+    """For what does not begin."""
+    raise AssertionError("it was said to begin")
+
+
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[DrillDesk]:
     layout = Layout(tmp_path)
@@ -64,7 +73,7 @@ def test_what_would_be_refused_is_refused_at_once(
     desk: DrillDesk, wish: Wish, kind: type[DrillRefused], sentence: str
 ) -> None:
     with pytest.raises(kind, match=sentence):
-        desk.start("cafe", wish)
+        desk.start("cafe", wish, never)
     assert desk.running() is None
 
 
@@ -73,27 +82,34 @@ def test_one_runs_at_a_time_and_can_be_stopped(desk: DrillDesk, monkeypatch: pyt
     desk.follow(lambda name, words: (told.append(name), over.set()))
     monkeypatch.setattr(desk, "_spawn", sleeps)
     monkeypatch.setattr("controller.stack.drill_desk._GOES_S", 0.0)
-    desk.start("cafe", KILL)
+    desk.start("cafe", KILL, begins)
     assert desk.running() == "cafe"
     with pytest.raises(DrillRefused, match="the drill cafe runs"):
-        desk.start("beef", KILL)
+        desk.start("beef", KILL, never)
     assert desk.stop("beef") is False
     assert desk.stop("cafe") is True
     assert over.wait(10)
     assert (told, desk.running()) == (["cafe"], None)
 
 
+def test_what_cannot_be_written_down_does_not_begin(desk: DrillDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "_spawn", never)
+    with pytest.raises(AssertionError, match="it was said to begin"):
+        desk.start("cafe", KILL, never)
+    assert desk.running() is None
+
+
 def test_a_process_that_ends_without_a_word_is_told_of_with_its_last_line(desk: DrillDesk) -> None:
     """A real one, in a state directory in which nothing runs."""
     over, told = threading.Event(), list[str]()
     desk.follow(lambda name, words: (told.append(words), over.set()))
-    desk.start("cafe", KILL)
+    desk.start("cafe", KILL, begins)
     assert over.wait(60)
     assert told[0].startswith("its process ended (2): nothing runs with the state directory")
 
 
 def test_it_ends_with_the_controller(desk: DrillDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk, "_spawn", sleeps)
-    desk.start("cafe", KILL)
+    desk.start("cafe", KILL, begins)
     desk.close()
     assert desk.running() is None
