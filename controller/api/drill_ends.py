@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from controller.api.deps import Sources
 from controller.api.happened import happened
@@ -33,10 +33,15 @@ def gone(name: str, told: str, sources: Sources) -> None:
         end(found[0], lost(found[0], sources.now(), told), sources)
 
 
+def heard_lately(drill: Drilled, now: datetime) -> bool:
+    """Whether it may well go on, though its process cannot be seen here."""
+    return now - drill.heard_at < _UNHEARD
+
+
 def looked_after(drill: Drilled, sources: Sources) -> Drilled:
     """The same; one whose process is gone without a word has ended, as soon as that can be written."""
     now = sources.now()
-    if not drill.running or now - drill.heard_at < _UNHEARD or sources.drill_desk.running() == drill.id:
+    if not drill.running or heard_lately(drill, now) or sources.drill_desk.running() == drill.id:
         return drill
     try:
         return end(drill, lost(drill, now), sources)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from fastapi import APIRouter, HTTPException, Path, Query
 
 from controller.api.access import ADMIN, OPERATOR, VIEWER, CallerDep, note, note_healing, note_refused
 from controller.api.deps import Sources, SourcesDep, policy_of
-from controller.api.drill_ends import end, looked_after, ran
+from controller.api.drill_ends import end, heard_lately, looked_after, ran
 from controller.api.drill_schemas import (
     CatalogueOut,
     DrillIn,
@@ -29,10 +30,12 @@ from controller.api.drill_schemas import (
 from controller.api.drills import DrillRefused, UnknownFault, Wish
 from controller.api.happened import happened
 from controller.core.drilled import Drilled, DrillState, began_event, lost, over, said
+from controller.core.errors import TransientError
 from controller.core.people import Role
 
 router = APIRouter(prefix="/api/v1/drills")
 _MOST = 100
+_END = "end it on the machine where it runs, or ask again in some minutes"
 DrillId = Annotated[str, Path(pattern="^[0-9a-z-]{1,40}$")]
 Why = Annotated[str, Query(max_length=500, description="For the ledger.")]
 
@@ -104,15 +107,29 @@ def one(drill: DrillId, sources: SourcesDep) -> DrillResultOut:
 
 @router.delete("/{drill}", status_code=202, dependencies=[OPERATOR])
 def stop(drill: DrillId, sources: SourcesDep, who: CallerDep, why: Why = "") -> DrillOut:
-    """End it: it undoes what it did, which takes some seconds, and says so."""
-    found, _ = sources.drills.drill(drill) or _missing(drill)
+    """End it: it undoes what it did, which takes some seconds, and says so.
+
+    As it mends what was hurt, it is done also while nothing can be written. 409 for one that has ended, and for one
+    that runs elsewhere: it was heard of in the last minutes, and has no process here.
+    """
+    try:
+        found, _ = sources.drills.drill(drill) or _missing(drill)
+    except TransientError as error:
+        if not sources.drill_desk.stop(drill):
+            raise
+        note_healing(sources, who, "drill stop", f"drill/{drill}", why)
+        raise HTTPException(503, f"the drill {drill} was told to end; how it stands cannot be read: {error}") from error
     if not found.running:
         raise HTTPException(409, f"the drill {drill} has ended")
+    runs = sources.drill_desk.stop(drill)  # first, as it mends: it may be what keeps the database from being written
+    if not runs and heard_lately(found, sources.now()):
+        raise HTTPException(409, f"the drill {drill} was heard of lately, and has no process here; {_END}")
     note_healing(sources, who, "drill stop", f"pool/{found.pool}", f"{drill}{f': {why}' if why else ''}")
     words = f"stopped by {who.name}{f': {why}' if why else ''}"
-    sources.drills.change_drill(drill, lambda known: replace(known or found, stopped=words))
-    if not sources.drill_desk.stop(drill):
+    if not runs:
         return drill_of(end(found, lost(replace(found, stopped=words), sources.now()), sources))
+    with suppress(TransientError):  # its end then says no more than that it was interrupted
+        sources.drills.change_drill(drill, lambda known: replace(known or found, stopped=words))
     return drill_of(found)
 
 

@@ -13,6 +13,8 @@ from controller.api.app import create_app
 from controller.api.deps import Sources
 from controller.api.drill_ends import gone
 from controller.api.drills import DrillRefused, Possible, UnknownFault, Wish
+from controller.core.drilled import Drilled
+from controller.core.errors import TransientError
 from controller.core.model import NodeName, PoolName
 from controller.core.people import Role
 from controller.core.policy import PoolPolicy, ScalingPolicy
@@ -262,6 +264,58 @@ def test_one_whose_process_cannot_be_started_is_noted_as_failed(client: TestClie
     assert outcomes == ["done", "failed: no process could be started for it"]
     (drill,) = client.get("/api/v1/drills").json()
     assert (drill["state"], drill["told"]) == ("ended", "no process could be started for it")
+
+
+class NoRoom(FakeDrills):
+    """Can be read, and not written."""
+
+    full = False
+
+    def change_drill(self, name: str, change: Callable[[Drilled | None], Drilled], result: str = "") -> Drilled:
+        if self.full:
+            raise TransientError("the disk is full")
+        return super().change_drill(name, change, result)
+
+
+def test_one_is_stopped_while_nothing_can_be_written(given: Given) -> None:
+    """That may be what it hurts."""
+    given.drills = drills = NoRoom(given.store)
+    with TestClient(create_app(given.sources())) as client:
+        name = begin(as_admin(client))
+        drills.full = True
+        assert client.delete(f"/api/v1/drills/{name}").status_code == 202
+    assert given.desk.stopped == [name]
+    assert drills.rows[name][0].stopped == ""
+
+
+def test_one_is_stopped_while_nothing_can_be_read(client: TestClient, given: Given) -> None:
+    name = begin(client)
+    given.store.database.gone = True
+    answer = client.delete(f"/api/v1/drills/{name}")
+    assert (answer.status_code, given.desk.stopped) == (503, [name])
+    assert answer.json()["detail"].startswith(f"the drill {name} was told to end; how it stands cannot be read: ")
+    assert client.delete("/api/v1/drills/beef").json()["detail"] == "the database is gone"
+
+
+def test_one_that_is_out_of_reach_is_not_called_over_while_it_may_go_on(client: TestClient, given: Given) -> None:
+    name = begin(client)
+    given.desk.lives = None  # it runs beside another controller
+    answer = client.delete(f"/api/v1/drills/{name}")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        409,
+        f"the drill {name} was heard of lately, and has no process here; end it on the machine where it runs, or ask "
+        "again in some minutes",
+    )
+    client.put(f"/api/v1/drills/{name}", json={**REPORT, "state": "passed"})
+    assert client.get(f"/api/v1/drills/{name}").json()["state"] == "passed"
+
+
+def test_one_that_nobody_hears_of_any_more_can_be_ended(client: TestClient, given: Given) -> None:
+    name = begin(client)
+    given.desk.lives = None
+    given.now += timedelta(minutes=4)
+    ended = client.delete(f"/api/v1/drills/{name}?why=gone").json()
+    assert (ended["state"], ended["told"]) == ("ended", "stopped by state-directory: gone")
 
 
 @pytest.mark.parametrize(
