@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -37,9 +38,10 @@ def as_csv(read: Reading) -> Iterator[bytes]:
 
 
 def row(line: Line) -> dict[str, Any]:
-    """As the API tells it; the order is that of `COLUMNS`."""
+    """As the API tells it; the order is that of `COLUMNS`. What is no number is left out: JSON has no word for it."""
     found = {name: getattr(line, name) for name in COLUMNS}
-    return found | {"at": iso(line.at), "numbers": dict(line.numbers)}
+    numbers = {name: value for name, value in line.numbers.items() if math.isfinite(value)}
+    return found | {"at": iso(line.at), "numbers": numbers}
 
 
 def iso(at: datetime) -> str:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from controller.api.drill_result_schemas import Name, Plain, ResultIn, Word
 from controller.api.drills import Possible
 from controller.core.drilled import Drilled
 
 _WHY, _LINE, _NAME = 500, 300, 64
+Figure = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)] | None
 
 
 class DrillIn(BaseModel):
     """A drill that is wanted."""
 
-    fault: str = Field(max_length=_NAME, description="One of the catalogue.")
-    pool: str | None = Field(default=None, max_length=_NAME, description="May be left out where there is one.")
-    why: str = Field(min_length=1, max_length=_WHY, description="For the ledger.")
+    fault: Plain = Field(max_length=_NAME, description="One of the catalogue.")
+    pool: Plain | None = Field(default=None, max_length=_NAME, description="May be left out where there is one.")
+    why: Plain = Field(min_length=1, max_length=_WHY, description="For the ledger.")
     load: int = Field(default=8, ge=1, le=256, description="Clients, each with one request at a time.")
     force: bool = Field(default=False, description="Also where users may notice it; needs the role admin.")
 
@@ -27,15 +29,15 @@ class DrillIn(BaseModel):
 class DrillReportIn(BaseModel):
     """What a drill tells of itself, again and again. `state` other than running is its end."""
 
-    fault: str = Field(max_length=_NAME)
-    pool: str = Field(max_length=_NAME)
+    fault: Word
+    pool: Plain = Field(max_length=_NAME)
     state: Literal["running", "passed", "failed", "ended"] = "running"
-    why: str = Field(default="", max_length=_WHY)
-    line: str = Field(default="", max_length=_LINE, description="What it does from now on.")
-    told: str = Field(default="", max_length=2000, description="Why it ended without a verdict.")
-    victims: list[str] = Field(default_factory=list, max_length=1000)
-    figures: dict[str, float | None] = Field(default_factory=dict, max_length=50)
-    result: dict[str, Any] | None = Field(default=None, description="All of it, as `stoker drill --json` prints it.")
+    why: Plain = Field(default="", max_length=_WHY)
+    line: Plain = Field(default="", max_length=_LINE, description="What it does from now on.")
+    told: Plain = Field(default="", max_length=2000, description="Why it ended without a verdict.")
+    victims: list[Name] = Field(default_factory=list, max_length=1000)
+    figures: dict[Word, Figure] = Field(default_factory=dict, max_length=50)
+    result: ResultIn | None = Field(default=None, description="All of it, as `stoker drill --json` prints it.")
 
 
 class DrillLineOut(BaseModel):

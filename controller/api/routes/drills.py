@@ -6,7 +6,6 @@ A drill runs in a process of its own, and tells of itself (`PUT /api/v1/drills/{
 
 from __future__ import annotations
 
-import json
 import secrets
 from contextlib import suppress
 from dataclasses import replace
@@ -154,7 +153,7 @@ def report(drill: DrillId, told: DrillReportIn, sources: SourcesDep, who: Caller
             victims=tuple(told.victims),
             figures=told.figures,
         )
-        result = json.dumps(told.result) if told.result is not None else ""
+        result = told.result.dump() if told.result is not None else ""
         if known is None:
             happened(sources, began_event(before))
         return drill_of(end(before, over(after, ended), sources, result))

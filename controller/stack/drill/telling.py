@@ -30,9 +30,9 @@ from controller.stack.single import undisturbed
 from controller.stack.trouble import Trouble
 
 _PATIENCE_S, _STANDBY_S, _PAUSE_S = 60.0, 15.0, 1.0
-_MOST_TROUBLES = 200
+_MOST_TROUBLES, _LONGEST = 200, 2000
 _STATES = {Outcome.PASSED: "passed", Outcome.FAILED: "failed"}
-_CONFLICT, _FAULT_OF_OURS = 409, 500
+_CONFLICT, _INVALID, _FAULT_OF_OURS = 409, 422, 500
 
 
 class Teller:
@@ -77,6 +77,8 @@ class Teller:
             try:
                 self.put(name, body)
             except Refused as error:
+                if error.status == _INVALID and body.pop("result", None) is not None:
+                    continue  # it is of another version: the end counts more than all that led to it
                 if error.status < _FAULT_OF_OURS and error.status != _CONFLICT:
                     return False
                 patience_s = _STANDBY_S if error.status == _CONFLICT else _PATIENCE_S
@@ -127,7 +129,7 @@ class Telling:
         self._end(
             {
                 "state": state,
-                "told": drill.why,
+                "told": drill.why[:_LONGEST],
                 "figures": figures,
                 "victims": victims,
                 "result": _short(drill.as_dict()),
@@ -137,7 +139,7 @@ class Telling:
 
     def failed(self, why: str) -> None:
         """It ended without a verdict, unless it has one."""
-        self._end({"state": "ended", "told": why[:2000]})
+        self._end({"state": "ended", "told": why[:_LONGEST]})
 
     def close(self) -> None:
         """No more lines. Idempotent."""

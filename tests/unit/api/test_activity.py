@@ -193,6 +193,17 @@ def test_as_json(client: TestClient) -> None:
     assert [*LineOut.model_fields] == [*json.loads(client.get(PATH).text)["lines"][0]]
 
 
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_a_number_that_is_none_is_left_out(client: TestClient, given: Given, form: str) -> None:
+    """JSON has no word for it, and an answer that breaks off is none."""
+    numbers = {"out_s": float("nan"), "whole_s": float("inf"), "failed": 0.0}
+    given.store.append([Event(given.at, "drill_ended", "pool/llama", "kill", "It is so.", numbers, 7, 1)])
+    told = client.get(PATH, params={"format": form, "kind": "drill_ended"}).text
+    assert "NaN" not in told
+    assert "Infinity" not in told
+    assert ('"failed": 0.0' in told) or ('""failed"": 0.0' in told)
+
+
 def test_as_csv(client: TestClient, given: Given) -> None:
     given.tell("gateway_failed", "gateway", "Evil", '=HYPERLINK("http://x","y"),\r\n"second" line')
     answer = client.get(PATH, params={"format": "csv"})

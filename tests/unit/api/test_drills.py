@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -24,6 +26,7 @@ from tests.fakes.people import FakePeople
 from tests.fakes.store import FakeStore
 from tests.unit.api.callers import as_admin, as_role
 from tests.unit.core.build import POOL
+from tests.unit.stack.drill_samples import drilled
 
 KILL = Possible(
     "kill", "Its main process is killed.", 1, promises={"failed": (0, "nginx tries another")}, patience_s=75
@@ -31,6 +34,7 @@ KILL = Possible(
 OOM = Possible("oom", "The kernel kills its engine.", 1, why_not="a local process has no memory limit of its own")
 WISH = {"fault": "kill", "why": "Friday"}
 REPORT = {"fault": "kill", "pool": "llama"}
+RESULT: dict[str, Any] = json.loads(json.dumps(drilled().as_dict()))
 
 
 @dataclass
@@ -146,12 +150,12 @@ def test_a_drill_from_its_beginning_to_its_result(client: TestClient, given: Giv
     assert [line["text"] for line in running["lines"]] == ["load", "kill of llama-1"]
 
     figures = {"out_s": 2.8, "failed": 0, "retried": None}
-    end = {**REPORT, "state": "passed", "victims": ["llama-1"], "figures": figures, "result": {"outcome": "passed"}}
+    end = {**REPORT, "state": "passed", "victims": ["llama-1"], "figures": figures, "result": RESULT}
     client.put(path, json=end)
     client.put(path, json={**end, "state": "failed"})  # the first end counts
     ended = client.get(path).json()
     assert (ended["state"], ended["victims"], ended["figures"]) == ("passed", ["llama-1"], figures)
-    assert ended["result"] == {"outcome": "passed"}
+    assert ended["result"] == RESULT
     ended_event, began_event = given.store.events(limit=9)
     assert (began_event.event, began_event.subject, began_event.reason) == ("drill_started", "pool/llama", "kill")
     assert began_event.message == f"Drill {name} by alice: Friday."
@@ -316,6 +320,50 @@ def test_one_that_nobody_hears_of_any_more_can_be_ended(client: TestClient, give
     given.now += timedelta(minutes=4)
     ended = client.delete(f"/api/v1/drills/{name}?why=gone").json()
     assert (ended["state"], ended["told"]) == ("ended", "stopped by state-directory: gone")
+
+
+BAD_RESULTS = [
+    pytest.param({"promises": 5}, id="no list"),
+    pytest.param({"promises": [{"name": 1}]}, id="a promise of nothing"),
+    pytest.param({"timeline": [1, 2]}, id="a timeline of numbers"),
+    pytest.param({"timeline": [{"at_s": 1e300, "event": "fault_over", "subject": "", "text": ""}]}, id="no time"),
+    pytest.param({"at": "nope"}, id="no moment"),
+    pytest.param({"at": "0001-01-01T00:00:00+00:00"}, id="nothing lies before it"),
+    pytest.param({"at": "2026-01-05T12:00:00"}, id="of no time zone"),
+    pytest.param({"at": None}, id="figures of no moment"),
+    pytest.param({"measured": {"out_s": "x"}}, id="a figure that is none"),
+    pytest.param({"replicas": [{"replica": "llama-1", "spans": [{"from_s": 0}]}]}, id="half a span"),
+    pytest.param({"seconds": [{"from_s": 0, "ok": -1, "failed": 0, "cut": 0}]}, id="fewer than none"),
+    pytest.param({"victims": ["x"] * 1001}, id="too many"),
+]
+
+
+@pytest.mark.parametrize("changes", BAD_RESULTS)
+def test_a_result_that_nobody_could_show_is_refused(
+    client: TestClient, given: Given, changes: dict[str, object]
+) -> None:
+    end = {**REPORT, "state": "passed", "result": {**RESULT, **changes}}
+    assert client.put("/api/v1/drills/cafe", json=end).status_code == 422
+    assert given.drills.rows == {}
+
+
+@pytest.mark.parametrize("figures", ['{"out_s": NaN}', '{"out_s": 1e400}', '{"\\ud800": 1}'])
+def test_figures_are_numbers_with_names(client: TestClient, given: Given, figures: str) -> None:
+    said = f'{{"fault": "kill", "pool": "llama", "state": "passed", "figures": {figures}}}'
+    answer = client.put("/api/v1/drills/cafe", content=said, headers={"content-type": "application/json"})
+    assert answer.status_code == 422
+    assert given.drills.rows == {}
+
+
+def test_what_cannot_be_sent_to_anybody_is_left_out_of_what_is_told(client: TestClient) -> None:
+    result = '{"fault": "kill", "outcome": "passed", "why": "a\\ud800b", "more": "\\ud800"}'
+    words = '"told": "\\ud800", "why": "\\u0000"'
+    said = f'{{"fault": "kill", "pool": "llama", "state": "passed", {words}, "result": {result}}}'
+    client.put("/api/v1/drills/cafe", content=said, headers={"content-type": "application/json"})
+    assert client.get("/drills/cafe", headers={"accept": "text/html"}).status_code == 200
+    found = client.get("/api/v1/drills/cafe").json()
+    assert (found["why"], found["told"]) == (" ", " ")
+    assert found["result"] == {"fault": "kill", "outcome": "passed", "why": "a b"}
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,14 @@ def test_the_end_is_told_until_it_is_taken(tmp_path: Path, answers: list[int]) -
     assert [(path, body["state"]) for path, body in controller.heard] == [("/api/v1/drills/cafe", "failed")]
 
 
+def test_the_end_of_one_whose_result_is_refused_is_told_without_it(tmp_path: Path) -> None:
+    controller = Controller([422])
+    with answering(controller) as port, teller(tmp_path, port, drill_id="cafe").told(Fault.KILL) as told:
+        told.end(Drill(Fault.KILL, Outcome.PASSED))
+    ((_, body),) = controller.heard
+    assert (body["state"], "result" in body) == ("passed", False)
+
+
 def test_a_controller_that_was_killed_hears_of_the_end_once_it_is_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,7 +145,7 @@ def test_a_controller_that_was_killed_hears_of_the_end_once_it_is_back(
     assert (len(failures), [body["state"] for _, body in controller.heard]) == (3, ["passed"])
 
 
-@pytest.mark.parametrize("status", [404, 403])
+@pytest.mark.parametrize("status", [404, 403, 413])
 def test_a_controller_that_wants_to_know_nothing_is_not_asked_again(tmp_path: Path, status: int) -> None:
     controller = Controller([status])
     with answering(controller) as port, teller(tmp_path, port, drill_id="cafe").told(Fault.KILL) as told:
