@@ -201,6 +201,7 @@ def installed(folder: Path, site: Site) -> None:
 
 TROUBLES = [
     pytest.param(DrillOptions(fault=Fault.KILL, every=True), "leave --fault out, or --all", id="both"),
+    pytest.param(DrillOptions(why="x" * 501), "--why has 501 characters; give 500 or less", id="a long reason"),
     pytest.param(DrillOptions(pool="big"), "no pool 'big'; it has small", id="no such pool"),
     pytest.param(DrillOptions(load=9), "give --load 8 or less, or --force", id="too much load"),
     pytest.param(DrillOptions(fault=Fault.OOM), "a local process has no memory limit", id="not here"),
