@@ -75,6 +75,21 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
+def postponed() -> Iterator[None]:
+    """In the body those signals wait; the first of them comes at its end. For what must be done whole, amid a course
+    that is to end all the same."""
+    heard: list[int] = []
+    before = [(number, signal.signal(number, lambda number, frame: heard.append(number))) for number in _STOPPING]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+    if heard:
+        signal.raise_signal(heard[0])
+
+
+@contextmanager
 def undisturbed() -> Iterator[None]:
     """In the body those signals do nothing: a second Ctrl-C must not leave half of it running."""
     before = [(number, signal.signal(number, _deaf)) for number in _STOPPING]

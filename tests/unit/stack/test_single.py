@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from controller.stack.single import interruptible, undisturbed
+from controller.stack.single import interruptible, postponed, undisturbed
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -37,3 +37,26 @@ def test_undisturbed_means_it() -> None:
         signal.raise_signal(signal.SIGINT)
 
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_is_postponed_comes_afterwards() -> None:
+    done = []
+
+    def work() -> None:
+        with postponed():
+            signal.raise_signal(signal.SIGTERM)
+            done.append("whole")
+        done.append("never")
+
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        work()
+
+    assert done == ["whole"]
+
+
+def test_nothing_comes_after_the_first() -> None:
+    with interruptible():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGHUP)
+        with postponed():
+            signal.raise_signal(signal.SIGINT)
