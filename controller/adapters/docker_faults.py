@@ -124,6 +124,30 @@ class DockerFaults:
             limit = self._memory[replica] or int(self._api.info()["MemTotal"])
             self._api.update_container(self._id(replica), mem_limit=limit, memswap_limit=limit)
 
+    def restore(self, replica: str) -> bool:
+        """Give it back whatever any of these took, done by whom it was; whether there was anything to give back.
+
+        One that is gone is success. A container of ours has no limits of its own.
+        """
+        with _in_one_line():
+            found = self._find(replica, everything=True)
+            try:
+                return found is not None and self._give_back(found["Id"], found["State"])
+            except NotFound:
+                return False
+
+    def _give_back(self, name: str, state: str) -> bool:
+        had, whole = self._api.inspect_container(name)["HostConfig"], int(self._api.info()["MemTotal"])
+        paused, slowed = state == "paused", had["CpuQuota"] not in (0, _NO_QUOTA)
+        starved = had["Memory"] not in (0, whole)
+        if paused:
+            self._api.unpause(name)
+        if slowed:
+            self._api.update_container(name, cpu_period=_PERIOD_US, cpu_quota=_NO_QUOTA)
+        if starved:
+            self._api.update_container(name, mem_limit=whole, memswap_limit=whole)
+        return paused or slowed or starved
+
     def _alive(self, replica: str) -> frozenset[int]:
         try:
             return frozenset(self.pids(replica))

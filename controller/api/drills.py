@@ -66,7 +66,8 @@ class DrillDesk(Protocol):
         ...
 
     def follow(self, gone: Callable[[str, str], None]) -> None:
-        """From now on tell the id of each whose process has ended, and how, from another thread."""
+        """From now on tell the id of each whose process has ended, and how, from another thread; and undo what those
+        left that were killed, before now, too."""
         ...
 
     def close(self) -> None:

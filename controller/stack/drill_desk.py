@@ -19,11 +19,12 @@ from controller.api.drills import DrillRefused, Possible, UnknownFault, Wish
 from controller.installation import Installation, Layout
 from controller.settings import Settings
 from controller.stack.api_client import Seen
-from controller.stack.drill import promise, refusal
+from controller.stack.drill import owed, promise, refusal
 from controller.stack.drill.catalogue import INJURIES
-from controller.stack.drill.command import site_of
+from controller.stack.drill.command import replicas_of, site_of
 from controller.stack.drill.facts import Fault
 from controller.stack.drill.injury import NotHere
+from controller.stack.drill.owed import Mended
 from controller.stack.drill.pid_file import runs_now
 from controller.stack.drill.run import Site
 from controller.stack.pool_choice import choose_pool
@@ -32,6 +33,7 @@ from controller.stack.waiting import wait_until
 
 _PATIENCE_S = 3.0  # for one that is to end with the controller
 _GOES_S = 3.0
+_LOOK_S, _AGAIN_S = 2.0, 30.0  # whether a drill was killed that owes something; and where that could not be undone
 _LOG = "drill.log"
 
 
@@ -50,7 +52,8 @@ class DrillDesk:
 
     def __init__(self, place: DrillPlace) -> None:
         self._place = place
-        self._lock = threading.Lock()
+        self._lock, self._mending = threading.Lock(), threading.Lock()
+        self._closing = threading.Event()
         self._child: tuple[str, subprocess.Popen[bytes]] | None = None
         self._gone: Callable[[str, str], None] = lambda name, told: None
 
@@ -99,9 +102,11 @@ class DrillDesk:
     def follow(self, gone: Callable[[str, str], None]) -> None:
         """See `DrillDesk.follow`."""
         self._gone = gone
+        threading.Thread(target=self._look_after, name="drill-owed", daemon=True).start()
 
     def close(self) -> None:
         """See `DrillDesk.close`. What takes longer it does by itself."""
+        self._closing.set()
         known = runs_now(self._place.layout.root)
         if known is not None and known.asked:
             known.end()
@@ -168,4 +173,20 @@ class DrillDesk:
         with contextlib.suppress(OSError):
             lines = (self._place.layout.logs / _LOG).read_text(encoding="utf-8", errors="replace").splitlines()
             words = next((line.removeprefix("stoker: ") for line in reversed(lines) if line.strip()), words)
-        self._gone(name, f"its process ended ({code}): {words}"[:2000])
+        with self._mending:  # whoever undoes something tells of it first
+            mended = self._mend()
+            self._gone(name, f"its process ended ({code}): {words}{f'; {mended}' if mended else ''}"[:2000])
+
+    def _look_after(self) -> None:
+        """Undo what those left that were killed, also where no controller led then, or a terminal began them."""
+        pause_s = 0.0
+        while not self._closing.wait(pause_s):
+            with self._mending:
+                mended = self._mend()
+                if mended is not None and mended.drill:
+                    self._gone(mended.drill, f"its process is gone; {mended}"[:2000])
+            pause_s = _AGAIN_S if mended is not None and mended.left else _LOOK_S
+
+    def _mend(self) -> Mended | None:
+        layout, installation = self._place.layout, self._place.installation
+        return owed.mend_if_gone(layout.root, lambda pool: replicas_of(installation, layout, pool))

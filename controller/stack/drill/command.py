@@ -15,7 +15,7 @@ from controller.installation import Installation, Layout, NodeParts
 from controller.settings import PoolSettings, Settings, load
 from controller.stack import api_client
 from controller.stack.api_token import token_of
-from controller.stack.drill import measure, promise, quiet, refusal
+from controller.stack.drill import measure, owed, promise, quiet, refusal
 from controller.stack.drill.catalogue import INJURIES
 from controller.stack.drill.engines import Engines
 from controller.stack.drill.facts import Fault
@@ -30,7 +30,7 @@ from controller.stack.drill.telling import Teller, Telling
 from controller.stack.engine import own_host
 from controller.stack.pool_choice import choose_pool
 from controller.stack.progress import Progress
-from controller.stack.single import interruptible, locked
+from controller.stack.single import interruptible, locked, postponed
 from controller.stack.supervisor import Supervisor
 from controller.stack.trouble import Trouble
 from controller.stack.writing import outlet
@@ -92,11 +92,12 @@ def drill(options: DrillOptions) -> Drilled:
         opened.enter_context(alone(layout))
         chart = opened.enter_context(outlet(options.chart) if options.chart else nullcontext())
         opened.enter_context(interruptible())
+        teller, progress = Teller(settings, layout, options, pool.name), Progress(Console(stderr=True))
+        _mend(layout, installation, teller, progress)
         site = site_of(settings, installation, layout, pool, options.load)
         opened.callback(site.ground.replicas.close)
         faults = tuple(Fault) if options.every else (options.fault or Fault.KILL,)
-        teller = Teller(settings, layout, options, pool.name)
-        drills = Session(site, options, Progress(Console(stderr=True)), teller).run(faults)
+        drills = Session(site, options, progress, teller).run(faults)
         found = Drilled(pool.name, installation.runtime, options.load, drills)
         if chart is not None:
             from controller.stack.drill import chart as drawing
@@ -162,13 +163,26 @@ class Session:
         return Drill.judged(recording, measured, promise.judge(fault, site.pace, measured))
 
 
+def _mend(layout: Layout, installation: Installation, teller: Teller, progress: Progress) -> None:
+    """Undo what a drill left that was killed. Raises `Trouble` where that cannot be: it would be measured, too."""
+    with postponed():
+        found = owed.mend(layout.root, lambda pool: replicas_of(installation, layout, pool))
+    if found is None:
+        return
+    name = f"the drill {found.drill}" if found.drill else "a drill"
+    if found.left:
+        raise Trouble(f"{name} was killed, and what it did is there still; {found}")
+    progress.say(f"{name} was killed; {found}")
+    teller.killed(found.drill, f"its process was killed; {found}")
+
+
 def site_of(settings: Settings, installation: Installation, layout: Layout, pool: PoolSettings, clients: int) -> Site:
     """Where a drill of that pool takes place. Raises `Trouble` where an engine does not answer."""
     health, token = pool.policy(settings.controller.scrape_interval).health, token_of(layout)
     ground = Ground(
         layout=layout,
         supervisor=Supervisor(layout),
-        replicas=_replicas(installation, layout, pool.name),
+        replicas=replicas_of(installation, layout, pool.name),
         pool=pool.name,
         containers=installation.runtime == "docker",
         own_engine=installation.docker_host == own_host(layout),
@@ -178,7 +192,8 @@ def site_of(settings: Settings, installation: Installation, layout: Layout, pool
     return Site(settings, ground, pool.model, clients, pace, token=token)
 
 
-def _replicas(installation: Installation, layout: Layout, pool: str) -> Replicas:
+def replicas_of(installation: Installation, layout: Layout, pool: str) -> Replicas:
+    """Those of that pool. Raises `Trouble` where an engine does not answer."""
     if installation.runtime == "process":
         return ProcessReplicas(layout.replicas)
     instance = installation.instance_in(layout)

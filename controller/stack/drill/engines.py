@@ -71,6 +71,10 @@ class Engines:
         """See `Replicas.unstarve`."""
         self._home(replica).unstarve(replica)
 
+    def restore(self, replica: str) -> bool:
+        """See `Replicas.restore`. Each engine is asked: one that has been silent until now may have it."""
+        return any(engine.restore(replica) for engine in self._engines)
+
     def close(self) -> None:
         """See `Replicas.close`."""
         for engine in self._engines:

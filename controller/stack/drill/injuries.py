@@ -32,6 +32,7 @@ class Freeze(Injury):
 
     def inflict(self, victim: str) -> None:
         self._victim = victim
+        self.owe_replica(victim)
         self.ground.replicas.freeze(victim)
 
     def undo(self) -> None:
@@ -46,6 +47,7 @@ class Slow(Injury):
 
     def inflict(self, victim: str) -> None:
         self._victim = victim
+        self.owe_replica(victim)
         self.ground.replicas.slow(victim, _SLOW_SHARE)
 
     def undo(self) -> None:
@@ -65,6 +67,7 @@ class Oom(Injury):
 
     def inflict(self, victim: str) -> None:
         self._victim = victim
+        self.owe_replica(victim)
         self.ground.replicas.starve(victim)
 
     def undo(self) -> None:
@@ -74,6 +77,8 @@ class Oom(Injury):
 
 class Wedge(Injury):
     """The thread that computes stands still, and no other: health still answers, and no token comes."""
+
+    # Nothing is owed: the kernel lets a thread go on whose tracer dies.
 
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)

@@ -7,7 +7,9 @@ import signal
 import socket
 import struct
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import psutil
 
@@ -15,6 +17,7 @@ from controller.adapters.docker_image import ping
 from controller.stack.drill.engines import Engines
 from controller.stack.drill.injuries import here
 from controller.stack.drill.injury import Ground, Injury, NotHere
+from controller.stack.drill.owed import Step, process_goes_on
 from controller.stack.drill.promise import FULL_DISK_S, HIDDEN_S
 from controller.stack.engine import own_host
 from controller.stack.supervisor import Supervisor
@@ -37,6 +40,7 @@ class HideMetrics(Injury):
 
     def inflict(self, victim: str) -> None:
         self._stopped = program(self.ground.supervisor, "prometheus")
+        self.owe(*still("Prometheus goes on", [self._stopped]))
         self._until_s = time.monotonic() + HIDDEN_S
         self._stopped.send_signal(signal.SIGSTOP)
 
@@ -89,6 +93,8 @@ class DiskFull(Injury):
     def inflict(self, victim: str) -> None:
         controller = program(self.ground.supervisor, "controller")
         self._before = _file_size(controller.pid, None)
+        writes = "the controller may write again"
+        self.owe(*(replace(step, limits=self._before) for step in still(writes, [controller])))
         self._limited = controller
         # Only the soft limit: to raise the hard one again would take more rights than to lower it.
         _file_size(controller.pid, (0, self._before[1]))
@@ -130,6 +136,7 @@ class LostNode(Injury):
         self._parts = [dockerd_at(host), *(part for name in sorted(names) for part in self._processes(name))]
 
     def inflict(self, victim: str) -> None:
+        self.owe(*still(f"the node of {victim} goes on", self._parts))
         for part in self._parts:
             self._stopped.append(part)
             with suppress(psutil.NoSuchProcess):  # it ended by itself, and is as still as can be
@@ -189,6 +196,13 @@ def program(supervisor: Supervisor, name: str) -> psutil.Process:
         return psutil.Process(pid or -1)
     except (psutil.NoSuchProcess, ValueError) as error:
         raise Trouble(f"{name} does not run, so there is nothing to drill; `stoker status` says why") from error
+
+
+def still(what: str, processes: Sequence[psutil.Process]) -> Iterator[Step]:
+    """What is owed once they stand still. Those that are gone by now stay so."""
+    for process in processes:
+        with suppress(OSError):
+            yield process_goes_on(what, process.pid)
 
 
 def _file_size(pid: int, limits: tuple[int, int] | None) -> tuple[int, int]:

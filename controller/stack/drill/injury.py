@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from controller.installation import Layout
+from controller.stack.drill import owed
+from controller.stack.drill.owed import Step
 from controller.stack.supervisor import Supervisor
 from controller.stack.trouble import Trouble
 
@@ -54,6 +56,13 @@ class Replicas(Protocol):
         """Give back the memory. One that is gone is success."""
         ...
 
+    def restore(self, replica: str) -> bool:
+        """Give it back whatever any of these took from it, done by whom it was; whether there was something to give.
+
+        One that is gone is success. For those who undo what another process did.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of what was opened."""
         ...
@@ -85,6 +94,7 @@ class Injury(ABC):
 
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
+        self._owes: tuple[Step, ...] = ()
 
     def require(self) -> None:  # noqa: B027 - most faults can be done anywhere
         """Raises `NotHere` where it cannot be done. Changes nothing."""
@@ -103,6 +113,22 @@ class Injury(ABC):
     def more_victims(self) -> tuple[str, ...]:
         """Replicas that it took besides the first."""
         return ()
+
+    def owe(self, *steps: Step) -> None:
+        """For `inflict`, before it hurts anything: what others undo where this process is killed. Raises `Trouble`."""
+        self._owes = steps
+        owed.owe(self.ground.layout.root, steps)
+
+    def owe_replica(self, replica: str) -> None:
+        """The same of all that is taken from a replica."""
+        what = f"{replica} has all of its CPU and memory and goes on"
+        self.owe(Step(what, pool=self.ground.pool, replica=replica))
+
+    def put_back(self) -> None:
+        """`undo`, and nothing is owed any more. Idempotent."""
+        self.undo()
+        owed.settle(self.ground.layout.root, self._owes)
+        self._owes = ()
 
     def undo(self) -> None:  # noqa: B027 - what is dead stays so
         """Put everything back as it was. Idempotent; also right where `inflict` came only half-way."""

@@ -43,9 +43,14 @@ class Runs:
 
 def runs_now(root: Path) -> Runs | None:
     """The drill that runs with this state directory."""
+    runs = last(root)
+    return runs if runs is not None and runs.lives() else None
+
+
+def last(root: Path) -> Runs | None:
+    """The drill that began last, whether it still runs or not."""
     try:
         found = json.loads((root / "drill.json").read_text(encoding="utf-8"))
-        runs = Runs(str(found["id"]), int(found["pid"]), str(found["began"]), bool(found["asked"]))
+        return Runs(str(found["id"]), int(found["pid"]), str(found["began"]), bool(found["asked"]))
     except (OSError, ValueError, LookupError, TypeError):
         return None
-    return runs if runs.lives() else None

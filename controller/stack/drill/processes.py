@@ -67,6 +67,13 @@ class ProcessReplicas:
     def unstarve(self, replica: str) -> None:
         """Nothing was done."""
 
+    def restore(self, replica: str) -> bool:
+        """See `Replicas.restore`. The last thing that whoever slowed it did may have been to stop it."""
+        leader = _leader(self._folder / replica)
+        stood = leader is not None and leader.status() == psutil.STATUS_STOPPED
+        self.thaw(replica)
+        return stood
+
     def close(self) -> None:
         """See `Replicas.close`."""
         for replica in list(self._slowed):

@@ -21,7 +21,7 @@ from controller.stack.drill.promise import Pace
 from controller.stack.drill.visitor import visiting
 from controller.stack.drill.watch import Api, Row, Watch
 from controller.stack.progress import Report
-from controller.stack.single import undisturbed
+from controller.stack.single import postponed, undisturbed
 from controller.stack.trouble import Trouble
 
 _PAUSE_S = 0.05
@@ -79,8 +79,12 @@ def _undone(injury: Injury) -> Iterator[None]:
     try:
         yield
     finally:
-        with undisturbed():
-            injury.undo()
+        try:
+            with undisturbed():
+                injury.put_back()
+        except KeyboardInterrupt:  # it came right before nobody listened; no other one is heard after it
+            injury.put_back()
+            raise
 
 
 class _Course:
@@ -102,8 +106,8 @@ class _Course:
         victims = (victim,) if injury.hits else ()
         self._wait(victims, before, moment.at_s, patience_s)
         ended_s = time.monotonic() - moment.at_s
-        with undisturbed():
-            injury.undo()
+        with postponed():
+            injury.put_back()
         self._load.stop()
         requests = requests_after(self._load.ended(), moment)
         now = self._api.retries(pool)
@@ -156,8 +160,8 @@ class _Course:
         while (now_s := time.monotonic()) - began_s < patience_s:
             ended = self._injury.ended()
             if ended and self._injury.temporary and self._over_s is None:
-                with undisturbed():
-                    self._injury.undo()
+                with postponed():
+                    self._injury.put_back()
                 self._over_s = now_s - began_s
             hit = frozenset((*victims, *self._injury.more_victims()))
             if not ended or not _whole(self._watch.latest(), hit, before.desired):

@@ -185,6 +185,34 @@ def test_one_that_is_gone_needs_nothing_back(faults: DockerFaults, engine: Engin
 
 
 @pytest.mark.parametrize(
+    ("state", "limits", "calls"),
+    [
+        ("paused", {}, []),
+        ("running", {"CpuQuota": 5000}, [("id-small-1", {"cpu_period": 100_000, "cpu_quota": -1})]),
+        (
+            "running",
+            {"Memory": 316 * 1024**2},
+            [("id-small-1", {"mem_limit": 24 * 1024**3, "memswap_limit": 24 * 1024**3})],
+        ),
+    ],
+)
+def test_given_back_by_another_process(
+    engine: Engine, state: str, limits: dict[str, int], calls: list[tuple[object, ...]]
+) -> None:
+    engine.states["small-1"] = state
+    engine.limits |= limits
+    later = DockerFaults("unix:///engine.sock", "mine")
+
+    assert later.restore("small-1")
+    assert (engine.states["small-1"], engine.calls) == ("running", calls)
+    engine.limits |= {"CpuQuota": -1, "Memory": 24 * 1024**3}  # as it is then
+    assert not later.restore("small-1")
+    engine.states = {}
+    assert not later.restore("small-1")
+    assert engine.calls == calls
+
+
+@pytest.mark.parametrize(
     ("error", "words"),
     [
         (requests.ConnectionError("refused"), "the Docker engine gave no answer: ConnectionError"),

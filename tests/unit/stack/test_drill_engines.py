@@ -56,6 +56,11 @@ class Engine:
         """Noted."""
         self.done.append(f"unstarve {replica}")
 
+    def restore(self, replica: str) -> bool:
+        """Its own only."""
+        self.done.append(f"restore {replica}")
+        return replica in self.names
+
     def close(self) -> None:
         """Noted."""
         self.done.append("close")
@@ -101,3 +106,11 @@ def test_which_are_on_which_engine() -> None:
     assert all_of_them.by_host() == {"unix:///1": {"small-1"}, "unix:///2": {"small-2", "small-3"}}
     first.silent = True
     assert all_of_them.by_host() == {"unix:///2": {"small-2", "small-3"}}
+
+
+def test_what_another_process_took_is_given_back_by_whichever_engine_has_it() -> None:
+    first, second = Engine("small-1"), Engine("small-2")
+
+    assert Engines([first, second], "small").restore("small-2")
+    assert not Engines([first, second], "small").restore("small-9")
+    assert second.done == ["restore small-2", "restore small-9"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from controller.stack.drill.promise import Pace
 from controller.stack.drill.result import Outcome
 from controller.stack.drill.run import Site, run
 from controller.stack.drill.telling import Teller
+from controller.stack.single import interruptible
 from controller.stack.supervisor import Supervisor
 from controller.stack.trouble import Trouble
 
@@ -40,6 +42,7 @@ class World:
         self.states = {f"small-{number}": "ready" for number in (1, 2, 3)}
         self.heals = True
         self.refuses: BaseException | None = None
+        self.told_to_end: tuple[str, signal.Signals] | None = None
         self.done: list[str] = []
         self._looks_left = LOOKS
         self._events: list[dict[str, str]] = []
@@ -55,6 +58,7 @@ class World:
     def thaw(self, replica: str) -> None:
         """Noted."""
         self.done.append(f"thaw {replica}")
+        self._end_at("thaw")
 
     def close(self) -> None:
         """Nothing was opened."""
@@ -74,12 +78,17 @@ class World:
 
     def _hurt(self, how: str, replica: str) -> None:
         self.done.append(f"{how} {replica}")
+        self._end_at(how)
         if self.refuses is not None:
             raise self.refuses
         self.states[replica] = "stopped"
         at = datetime.now(UTC).isoformat()
         event = {"at": at, "event": "replica_stopped", "subject": f"replica/{replica}", "reason": "R", "message": "M."}
         self._events.append(event)
+
+    def _end_at(self, how: str) -> None:
+        if self.told_to_end is not None and self.told_to_end[0] == how:
+            signal.raise_signal(self.told_to_end[1])
 
     def _heal(self) -> None:
         if self.heals and "stopped" in self.states.values():
@@ -176,6 +185,32 @@ def test_whatever_comes_between_is_undone(tmp_path: Path, refuses: BaseException
         drilled(world, tmp_path, Fault.FREEZE)
 
     assert world.done == ["freeze small-1", "thaw small-1"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("when", ["freeze", "thaw"])
+def test_a_drill_that_is_told_to_end_undoes_all_of_it_and_ends(
+    tmp_path: Path, number: signal.Signals, when: str
+) -> None:
+    """A terminal that is closed sends SIGHUP. What comes while it undoes something is not lost."""
+    world = World()
+    world.told_to_end = when, number
+
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        drilled(world, tmp_path, Fault.FREEZE)
+
+    assert world.done[:2] == ["freeze small-1", "thaw small-1"]
+    assert not (tmp_path / "drill-owed.json").exists()
+
+
+def test_what_cannot_be_written_down_is_not_done(tmp_path: Path) -> None:
+    world = World()
+    (tmp_path / "drill-owed.json.partial").mkdir()
+
+    with pytest.raises(Trouble, match=r"drill-owed.json cannot be written \(Is a directory\), so nothing was done"):
+        drilled(world, tmp_path, Fault.FREEZE)
+
+    assert "freeze small-1" not in world.done
 
 
 def test_nobody_serves(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ class Controller:
     answers: list[int] = field(default_factory=list)
     heard: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     shown: str | None = None
+    state: str = "running"
 
 
 @contextmanager
@@ -47,6 +48,13 @@ def answering(controller: Controller) -> Iterator[int]:
                 controller.heard.append((self.path, body))
             said = b'{"detail": "not now"}'
             self.send_response(status)
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        def do_GET(self) -> None:
+            said = json.dumps({"fault": "hide-metrics", "pool": "big", "state": controller.state}).encode()
+            self.send_response(200)
             self.send_header("Content-Length", str(len(said)))
             self.end_headers()
             self.wfile.write(said)
@@ -143,6 +151,16 @@ def test_a_controller_that_was_killed_hears_of_the_end_once_it_is_back(
         with made.told(Fault.KILL) as told:
             told.end(Drill(Fault.KILL, Outcome.PASSED))
     assert (len(failures), [body["state"] for _, body in controller.heard]) == (3, ["passed"])
+
+
+@pytest.mark.parametrize(("name", "state"), [("cafe", "running"), ("cafe", "ended"), ("", "running")])
+def test_another_one_that_was_killed_is_told_of_where_nobody_has(tmp_path: Path, name: str, state: str) -> None:
+    controller = Controller(state=state)
+    with answering(controller) as port:
+        teller(tmp_path, port, why="Friday").killed(name, "its process was killed")
+    told = [(path, body["fault"], body["pool"], body["state"], body["told"]) for path, body in controller.heard]
+    expected = ("/api/v1/drills/cafe", "hide-metrics", "big", "ended", "its process was killed")
+    assert told == ([expected] if (name, state) == ("cafe", "running") else [])
 
 
 @pytest.mark.parametrize("status", [404, 403, 413])
