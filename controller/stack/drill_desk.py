@@ -33,6 +33,7 @@ from controller.stack.waiting import wait_until
 
 _PATIENCE_S = 3.0  # for one that is to end with the controller
 _GOES_S = 3.0
+_LOOKERS, _PLACE_S = 4, 1.0  # a silent engine holds the thread of whoever looks what is possible
 _LOOK_S, _AGAIN_S = 2.0, 30.0  # whether a drill was killed that owes something; and where that could not be undone
 _LOG = "drill.log"
 
@@ -54,13 +55,19 @@ class DrillDesk:
         self._place = place
         self._lock, self._mending = threading.Lock(), threading.Lock()
         self._closing = threading.Event()
+        self._places = threading.Semaphore(_LOOKERS)
         self._child: tuple[str, subprocess.Popen[bytes]] | None = None
         self._gone: Callable[[str, str], None] = lambda name, told: None
 
     def possible(self, pool: str, clients: int) -> Sequence[Possible]:
         """See `DrillDesk.possible`."""
-        with self._site(pool, clients) as site:
-            return [self._one(site, fault) for fault in Fault]
+        if not self._places.acquire(timeout=_PLACE_S):
+            raise DrillRefused("others look at what is possible just now; ask again")
+        try:
+            with self._site(pool, clients) as site:
+                return [self._one(site, fault) for fault in Fault]
+        finally:
+            self._places.release()
 
     def start(self, name: str, wish: Wish, begins: Callable[[], None]) -> None:
         """See `DrillDesk.start`. What would be refused at once is refused here."""

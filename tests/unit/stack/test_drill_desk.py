@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from controller.api.drills import DrillRefused, UnknownFault, Wish
+from controller.api.drills import DrillRefused, Possible, UnknownFault, Wish
 from controller.installation import Installation, Layout, PoolParts
 from controller.settings.file import parse
 from controller.stack.api_client import Seen
+from controller.stack.drill.facts import Fault
+from controller.stack.drill.run import Site
 from controller.stack.drill_desk import DrillDesk, DrillPlace
 
 SIGNALS = [{"signal": "in_flight", "target": 4.0}]
@@ -58,6 +60,31 @@ def test_local_processes_can_be_hurt_in_some_ways_and_not_in_others(desk: DrillD
     assert (found["kill"].hits, found["hide-metrics"].hits) == (1, 0)
     assert found["kill"].what == "Its main process is killed."
     assert found["kill"].promises["failed"][0] == 0
+
+
+def test_few_wait_for_a_silent_engine(desk: DrillDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each holds one of the threads that answer everybody."""
+    answers, waiting = threading.Event(), threading.Semaphore(0)
+
+    def silent(_: DrillDesk, site: Site, fault: Fault) -> Possible:
+        waiting.release()
+        assert answers.wait(30)
+        return one(desk, site, fault)
+
+    one = DrillDesk._one
+    monkeypatch.setattr(DrillDesk, "_one", silent)
+    monkeypatch.setattr("controller.stack.drill_desk._PLACE_S", 0.0)
+    looking = [threading.Thread(target=desk.possible, args=("small", 8)) for _ in range(4)]
+    for thread in looking:
+        thread.start()
+    assert all(waiting.acquire(timeout=30) for _ in looking)
+    with pytest.raises(DrillRefused, match="ask again"):
+        desk.possible("small", 8)
+
+    answers.set()
+    for thread in looking:
+        thread.join(30)
+    assert desk.possible("small", 8)
 
 
 @pytest.mark.parametrize(
