@@ -106,7 +106,7 @@ class PeopleStore(Protocol):
         ...
 
     def write_audit(self, entries: Sequence[AuditEntry]) -> None:
-        """Add to the audit log. A year is kept, and 100,000 entries of what was done, 20,000 of what was refused."""
+        """Add to the audit log, of which as much is kept as `Kept` says: a flood of one kind pushes out no other."""
         ...
 
     def audit(self, wanted: AuditFilter, *, limit: int) -> tuple[AuditEntry, ...]:

@@ -14,6 +14,7 @@ import pytest
 from controller.adapters.database import DatabaseLease, SqlStore
 from controller.adapters.database.keys import SqlKeys
 from controller.adapters.database.people import SqlPeople
+from controller.core.audit import KEPT, Kept
 from controller.ports import KeyStore, Lease
 from controller.ports.people import PeopleStore
 from tests.fakes.people import FakePeople
@@ -34,7 +35,7 @@ class Database(Protocol):
 
     def keys(self, store: Any) -> KeyStore: ...
 
-    def people(self, store: Any) -> PeopleStore: ...
+    def people(self, store: Any, kept: Kept = KEPT) -> PeopleStore: ...
 
     def pass_time(self, seconds: float) -> None:
         """Its clock goes on."""
@@ -64,8 +65,8 @@ class InMemory:
     def keys(self, store: FakeStore) -> FakeKeys:
         return FakeKeys(store)
 
-    def people(self, store: FakeStore) -> FakePeople:
-        return FakePeople(store)
+    def people(self, store: FakeStore, kept: Kept = KEPT) -> FakePeople:
+        return FakePeople(store, kept)
 
     def pass_time(self, seconds: float) -> None:
         self._database.at += seconds
@@ -101,8 +102,8 @@ class _Sql:
     def keys(self, store: SqlStore) -> SqlKeys:
         return SqlKeys(store)
 
-    def people(self, store: SqlStore) -> SqlPeople:
-        return SqlPeople(store)
+    def people(self, store: SqlStore, kept: Kept = KEPT) -> SqlPeople:
+        return SqlPeople(store, kept)
 
     def close(self) -> None:
         for store in self._stores:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from controller.core.audit import KEPT, Kept, is_own
 from controller.core.people import (
     INVITED_FOR,
     STATE_DIRECTORY,
@@ -36,8 +38,8 @@ class PeopleRows:
 class FakePeople:
     """See `PeopleStore`. `rows` may be looked at and filled by tests."""
 
-    def __init__(self, store: FakeStore | None = None) -> None:
-        self._store = store or FakeStore()
+    def __init__(self, store: FakeStore | None = None, kept: Kept = KEPT) -> None:
+        self._store, self._kept = store or FakeStore(), kept
         self.database = self._store.database
         self.rows: PeopleRows = self.database.people.setdefault("rows", PeopleRows())
 
@@ -195,8 +197,24 @@ class FakePeople:
             for entry in entries:
                 newest = self.rows.audit[-1].id if self.rows.audit else 0
                 self.rows.audit.append(replace(entry, id=newest + 1))
-            oldest = entries[-1].at - timedelta(days=366)
-            self.rows.audit = [entry for entry in self.rows.audit if entry.at >= oldest]
+            if any(entry.id % self._kept.look_every == 0 for entry in self.rows.audit[-len(entries) :]):
+                self._prune(max(entry.at for entry in entries))
+
+    def _prune(self, now: datetime) -> None:
+        most = {"done": self._kept.done, "own": self._kept.own, "refused": self._kept.refused}
+        of_kind, of_one = Counter[str](), Counter[str]()
+        left = []
+        for entry in reversed(self.rows.audit):
+            if entry.at < now - self._kept.longest:
+                continue
+            kind = "refused" if entry.refused else "own" if is_own(entry) else "done"
+            of_one[entry.name] += kind == "own"
+            if kind == "own" and of_one[entry.name] > self._kept.own_of_one:
+                continue
+            of_kind[kind] += 1
+            if of_kind[kind] <= most[kind]:
+                left.append(entry)
+        self.rows.audit = left[::-1]
 
     def audit(self, wanted: AuditFilter, *, limit: int) -> tuple[AuditEntry, ...]:
         with self.database.asked():

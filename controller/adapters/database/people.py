@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlmodel import Session as SqlSession
 from sqlmodel import col, delete, func, or_, select, update
 
+from controller.adapters.database.people_audit import conditions, prune
 from controller.adapters.database.people_rows import (
     audit_row,
     invitation_row,
@@ -24,6 +25,7 @@ from controller.adapters.database.people_rows import (
 from controller.adapters.database.people_tables import AuditRow, InvitationRow, SessionRow, TokenRow, UserRow
 from controller.adapters.database.rows import iso
 from controller.adapters.database.store import SqlStore
+from controller.core.audit import KEPT, Kept
 from controller.core.people import (
     IDLE,
     INVITED_FOR,
@@ -40,16 +42,12 @@ from controller.core.people import (
     require_admin,
 )
 
-_AUDIT_KEPT = timedelta(days=366)
-_KEEP = {False: 100_000, True: 20_000}  # entries, by whether they were refused: a flood pushes out nothing else
-_PRUNE_EVERY = 500
-
 
 class SqlPeople:
     """See `PeopleStore`."""
 
-    def __init__(self, store: SqlStore) -> None:
-        self._store = store
+    def __init__(self, store: SqlStore, kept: Kept = KEPT) -> None:
+        self._store, self._kept = store, kept
 
     def users(self) -> tuple[User, ...]:
         """See `PeopleStore.users`."""
@@ -213,12 +211,12 @@ class SqlPeople:
         with self._store.leading() as session:
             session.add_all(rows)
             session.flush()
-            if any((row.id or 0) % _PRUNE_EVERY == 0 for row in rows):
-                _prune(session, max(entry.at for entry in entries))
+            if any((row.id or 0) % self._kept.look_every == 0 for row in rows):
+                prune(session, max(entry.at for entry in entries), self._kept)
 
     def audit(self, wanted: AuditFilter, *, limit: int) -> tuple[AuditEntry, ...]:
         """See `PeopleStore.audit`."""
-        query = select(AuditRow).where(*_conditions(wanted)).order_by(col(AuditRow.id).desc()).limit(limit)
+        query = select(AuditRow).where(*conditions(wanted)).order_by(col(AuditRow.id).desc()).limit(limit)
         with self._store.reading() as session:
             return tuple(read_audit(row) for row in session.exec(query))
 
@@ -241,35 +239,3 @@ def _theirs(user: str, *, only: str | None = None, but: str | None = None) -> li
     which += [col(SessionRow.digest) == only] if only is not None else []
     which += [col(SessionRow.digest) != but] if but is not None else []
     return which
-
-
-def _conditions(wanted: AuditFilter) -> list[Any]:
-    said = [col(AuditRow.subject), col(AuditRow.why), col(AuditRow.outcome)]
-    found: list[Any] = []
-    if wanted.name is not None:
-        found.append(col(AuditRow.name) == wanted.name)
-    if wanted.action is not None:
-        found.append(col(AuditRow.action) == wanted.action)
-    if wanted.text is not None:
-        text = wanted.text.lower().replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
-        found.append(or_(*(func.lower(column).contains(text, autoescape=True) for column in said)))
-    if wanted.since is not None:
-        found.append(col(AuditRow.at) >= iso(wanted.since))
-    if wanted.until is not None:
-        found.append(col(AuditRow.at) <= iso(wanted.until))
-    if wanted.before is not None:
-        found.append(col(AuditRow.id) < wanted.before)
-    if wanted.refused is not None:
-        found.append(col(AuditRow.refused) == wanted.refused)
-    return found
-
-
-def _prune(session: SqlSession, now: datetime) -> None:
-    """Now and then."""
-    session.exec(delete(AuditRow).where(col(AuditRow.at) < iso(now - _AUDIT_KEPT)))
-    for refused, keep in _KEEP.items():
-        kind = col(AuditRow.refused) == refused
-        oldest = select(AuditRow.id).where(kind).order_by(col(AuditRow.id).desc()).offset(keep - 1).limit(1)
-        last = session.exec(oldest).first()
-        if last is not None:
-            session.exec(delete(AuditRow).where(kind, col(AuditRow.id) < last))

@@ -22,7 +22,7 @@ from controller.core.people import AuditEntry, AuditFilter
 from controller.ports.people import PeopleStore
 
 router = APIRouter(prefix="/api/v1")
-_MOST_EXPORTED, _PAGE = 120_000, 1000
+_MOST_EXPORTED, _PAGE = 140_000, 1000
 _COLUMNS = [item.name for item in fields(AuditEntry)]
 _Text = Annotated[str | None, Query(max_length=200)]
 

@@ -56,6 +56,8 @@ def sessions(sources: SourcesDep, who: CallerDep, of: str | None = None) -> list
 def end_others(sources: SourcesDep, who: CallerDep, of: str | None = None) -> EndedOut:
     """End all of one's own but the one that asks; an admin may end all of somebody else. 403 likewise."""
     name = _whose(who, of)
+    if not any(one.digest != who.digest and one.until > sources.now() for one in sources.people.sessions(name)):
+        return EndedOut(ended=0)  # nothing is written down where nothing ends
     note(sources, who, "session end", f"user/{name}")
     ended = sources.people.end_sessions(name, but=who.digest or None)
     sources.door.known.forget()

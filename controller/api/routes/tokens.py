@@ -68,7 +68,8 @@ def remove(token: str, sources: SourcesDep, who: CallerDep, of: str | None = Non
         raise HTTPException(404, f"there is no token {token!r} of {of or 'yours'}; GET /api/v1/tokens lists them")
     if not _within(who, one) and not (of is not None and who.may(Role.ADMIN)):
         raise HTTPException(403, _ITSELF)
-    note(sources, who, "token remove", f"token/{one.id}", f"{one.name} of {one.owner}.")
+    subject = f"{'' if one.owner == who.name else f'user/{one.owner}/'}token/{one.id}"  # see `is_own`
+    note(sources, who, "token remove", subject, f"{one.name} of {one.owner}.")
     sources.people.remove_token(one.id)
     sources.door.known.forget()
 

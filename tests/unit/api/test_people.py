@@ -15,7 +15,8 @@ from fastapi.testclient import TestClient
 from httpx import Response
 
 from controller.api.access_passwords import Passwords
-from controller.core.people import Role, User, csrf_of, digest_of
+from controller.core.audit import is_own
+from controller.core.people import AuditEntry, Role, User, csrf_of, digest_of
 from controller.core.throttle import Who
 from tests.fakes.clock import START
 from tests.unit.api.callers import as_admin, as_role, logged_in
@@ -395,6 +396,18 @@ def test_ones_own_sessions(world: World) -> None:
     assert (there.get("/api/v1/caller").status_code, here.get("/api/v1/caller").status_code) == (401, 200)
 
 
+def test_where_no_session_ends_nothing_is_written_down(world: World, client: TestClient) -> None:
+    csrf = {"X-CSRF-Token": log_in(client).json()["csrf"]}
+    written = len(world.noted())
+
+    assert client.delete("/api/v1/sessions", headers=csrf).json() == {"ended": 0}
+    client.cookies.clear()
+    assert as_admin(client).delete("/api/v1/sessions?of=nobody").json() == {"ended": 0}
+    assert len(world.noted()) == written
+    assert client.delete("/api/v1/sessions?of=ada").json() == {"ended": 1}
+    assert [is_own(entry) for entry in world.noted("session end")] == [False]
+
+
 def test_the_sessions_of_others_are_for_admins(world: World, client: TestClient) -> None:
     log_in(world.another())
     csrf = {"X-CSRF-Token": logged_in(client, world.people, Role.OPERATOR, "bob")}
@@ -478,6 +491,8 @@ def test_the_tokens_of_others_are_for_admins(world: World, client: TestClient) -
     as_admin(client)
     assert [token["id"] for token in client.get("/api/v1/tokens?of=bob").json()] == ["tok_bob"]
     assert client.delete("/api/v1/tokens/tok_bob").status_code == 204
+    (noted,) = world.noted("token remove")
+    assert (noted.subject, is_own(noted)) == ("user/bob/token/tok_bob", False)
 
 
 def test_there_is_a_last_token(world: World, client: TestClient) -> None:
@@ -512,11 +527,8 @@ def test_the_audit_log_is_read_page_by_page(world: World, client: TestClient) ->
 
 def test_a_spreadsheet_takes_nothing_for_a_formula(world: World, client: TestClient) -> None:
     as_admin(client)
-    client.delete("/api/v1/sessions?of=%3D1%2B1")
     client.post("/api/v1/orders", json={"kind": "drain", "subject": "@x"})
-    world.people.rows.audit[0] = world.people.rows.audit[0].__class__(
-        START, "ada", "admin", "file", "", "x", "s", why="=cmd()"
-    )
+    world.people.write_audit([AuditEntry(START, "ada", "admin", "file", "", "x", "s", why="=cmd()")])
 
     assert ",'=cmd()," in client.get("/api/v1/audit.csv").text
 
