@@ -26,17 +26,31 @@ class UnopenedPeople:
         """Refused."""
         raise LostLease(_REFUSAL)
 
+    def take_in(self, found: User) -> User:
+        """Refused."""
+        raise LostLease(_REFUSAL)
+
+    def put_out(self, name: str, source: str) -> None:
+        """Refused."""
+        raise LostLease(_REFUSAL)
+
     def change_user(
-        self, name: str, change: Callable[[User], User], *, but: str | None = None, ends: bool = True
+        self,
+        name: str,
+        change: Callable[[User], User],
+        *,
+        but: str | None = None,
+        ends: bool = True,
+        by: str | None = None,
     ) -> User | None:
         """Refused."""
         raise LostLease(_REFUSAL)
 
-    def remove_user(self, name: str) -> None:
+    def remove_user(self, name: str, *, by: str | None = None) -> None:
         """Refused."""
         raise LostLease(_REFUSAL)
 
-    def invite(self, invitation: Invitation) -> None:
+    def invite(self, invitation: Invitation) -> bool:
         """Refused."""
         raise LostLease(_REFUSAL)
 

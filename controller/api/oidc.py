@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from controller.core.errors import LoginRefused
 from controller.core.people import User, named
 from controller.settings.access import OidcSettings
 
-SOURCE = "oidc"  # how `User.source` begins
+_SOURCE = "oidc"  # how `User.source` begins
 _RANDOM_BYTES = 32
 _LONGEST_PATH = 1000
 
@@ -48,7 +48,7 @@ class SingleSignOn:
         return tuple(path.partition(".")[0] for path in (self.settings.name_claim, self.settings.role_claim))
 
     def person(self, claims: Mapping[str, Any], now: datetime) -> User:
-        """Who that is, with the role that the groups give now. Raises `LoginRefused`."""
+        """Who that is, with the role of the groups. Raises `LoginRefused`; where they give none, `GroupsRefuse`."""
         own = self.settings
         told = _find(claims, own.name_claim)
         try:
@@ -58,22 +58,22 @@ class SingleSignOn:
                 f"{own.called} says {str(told)[:64]!r} as {own.name_claim}, which is no name here: {error}"
             ) from error
         role = own.role_for(_groups(_find(claims, own.role_claim)))
+        source = f"{_SOURCE} {_identity(own.issuer, str(claims['sub']))}"
         if role is None:
-            raise LoginRefused(
+            raise GroupsRefuse(
                 f"{name} is in no group that may do anything here; an admin lists groups under controller.oidc.roles, "
-                f"by what {own.called} says as {own.role_claim}"
+                f"by what {own.called} says as {own.role_claim}",
+                source,
             )
-        return User(name, role, now, source=f"{SOURCE} {_identity(own.issuer, str(claims['sub']))}")
+        return User(name, role, now, source=source)
 
 
-def merged(found: User, known: User | None) -> User:
-    """The user as it is to be kept: with the role of now. Raises `LoginRefused` where the name is somebody else's."""
-    if known is None:
-        return found
-    if known.source != found.source:
-        whose = "has another identity at the provider" if known.source.startswith(SOURCE) else "has a password here"
-        raise LoginRefused(f"there is already a user {known.name}, who {whose}; an admin must remove that one first")
-    return replace(known, role=found.role)
+class GroupsRefuse(LoginRefused):
+    """The provider knows who that is (`source`, as `User` has it), and the groups there let that one in no more."""
+
+    def __init__(self, sentence: str, source: str) -> None:
+        super().__init__(sentence)
+        self.source = source
 
 
 @dataclass(frozen=True, slots=True)

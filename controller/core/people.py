@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from controller.core.errors import LoginRefused
+
 NAME = re.compile(r"[A-Za-z0-9_.@+-]{1,64}")
 NAME_RULE = "a name is 1 to 64 of A-Z, a-z, 0-9 and _ . @ + -"
 STATE_DIRECTORY = "state-directory"  # who shows the token of the state directory
@@ -149,12 +151,36 @@ def require_admin(name: str, before: Role, after: Role | None, others: int) -> N
         raise LastAdmin(name)
 
 
+class NotAdmin(ValueError):
+    """Whoever asks lost that role between asking and being answered."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is no admin any more, so nothing was changed")
+
+
+def still_admin(name: str, known: User | None) -> bool:
+    """Whether that one may say who may what; `known` is how that one is kept at this moment."""
+    return name == STATE_DIRECTORY or (known is not None and known.role is Role.ADMIN)
+
+
 def joined(invitation: Invitation, known: User | None, password: str, at: datetime) -> User | None:
     """Whoever accepts it: with the role that it says, or as that one is known already. None for who is known by now,
     and by another place: that one needs no password, and must not get one from whoever has the link."""
     if known is None:
         return User(invitation.name, invitation.role, at, password)
     return replace(known, password=password) if known.source == "password" else None
+
+
+def merged(found: User, known: User | None) -> User:
+    """The user of whom another place says who that is, as it is to be kept: with the role of now. Raises `LoginRefused`
+    where the name is somebody else's."""
+    if known is None:
+        return found
+    if known.source == found.source and not known.password:
+        return replace(known, role=found.role)
+    here = known.source in ("password", found.source)
+    whose = "has a password here" if here else "has another identity at the provider"
+    raise LoginRefused(f"there is already a user {known.name}, who {whose}; an admin must remove that one first")
 
 
 def named(text: str) -> str:

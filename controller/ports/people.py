@@ -24,26 +24,45 @@ class PeopleStore(Protocol):
         ...
 
     def save_user(self, user: User) -> None:
-        """A new one, or what has changed of one. Invitations by who is no admin (any more) are withdrawn."""
+        """A new one, or what has changed of one, whatever was there. Invitations by who is no admin (any more) are
+        withdrawn."""
+        ...
+
+    def take_in(self, found: User) -> User:
+        """Somebody who logs in by another place: new, or with the role of now (`merged`), in one transaction. Where the
+        role is another one sessions and invitations end as with `change_user`. Raises `LoginRefused` where the name is
+        somebody else's by now, and `LastAdmin` likewise; nothing is changed then."""
+        ...
+
+    def put_out(self, name: str, source: str) -> None:
+        """End that one's sessions, remove the tokens, and withdraw invitations by that one. Nothing where there is
+        nobody of that name and source (any more)."""
         ...
 
     def change_user(
-        self, name: str, change: Callable[[User], User], *, but: str | None = None, ends: bool = True
+        self,
+        name: str,
+        change: Callable[[User], User],
+        *,
+        but: str | None = None,
+        ends: bool = True,
+        by: str | None = None,
     ) -> User | None:
         """Change what is kept of somebody, and end that one's sessions, all `but` the one of that digest, or none where
         it `ends` none, in one transaction, so that nothing that happens meanwhile is undone. Invitations as with
         `save_user`. None, and nothing is changed, where there is nobody of that name (any more). Raises `LastAdmin`
-        where nobody would be left with that role."""
+        where nobody would be left with that role, and `NotAdmin` where it is done `by` somebody who has not got it (any
+        more)."""
         ...
 
-    def remove_user(self, name: str) -> None:
+    def remove_user(self, name: str, *, by: str | None = None) -> None:
         """With sessions, tokens, and invitations for and by that one. One that is gone is success. Raises `LastAdmin`
-        likewise."""
+        and `NotAdmin` likewise."""
         ...
 
-    def invite(self, invitation: Invitation) -> None:
+    def invite(self, invitation: Invitation) -> bool:
         """An earlier one for the same name is good for nothing any more; so are those that expired before `expires_at`
-        less the time that one holds."""
+        less the time that one holds. False, and nothing is changed, where who made it is no admin (any more)."""
         ...
 
     def invitation(self, digest: str) -> Invitation | None:

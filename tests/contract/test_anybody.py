@@ -10,7 +10,7 @@ import pytest
 
 from controller.adapters.database import DatabaseUnavailable
 from controller.adapters.database.anybody import anybody
-from controller.core.people import INVITED_FOR, Invitation, Role, User
+from controller.core.people import INVITED_FOR, STATE_DIRECTORY, Invitation, Role, User
 from tests.contract.databases import Sqlite, database_of
 from tests.fakes.clock import START
 
@@ -30,13 +30,13 @@ def test_nobody_then_somebody(database: Any) -> None:
 
 def test_who_was_invited_is_somebody(database: Any) -> None:
     people = database.people(database.store())
-    people.invite(Invitation("digest", "ada", Role.ADMIN, START + INVITED_FOR))
+    people.invite(Invitation("digest", "ada", Role.ADMIN, START + INVITED_FOR, STATE_DIRECTORY))
     assert anybody(database.where, START) is True
 
 
 def test_whose_invitation_is_over_is_nobody(database: Any) -> None:
     people = database.people(database.store())
-    people.invite(Invitation("digest", "ada", Role.ADMIN, START + INVITED_FOR))
+    people.invite(Invitation("digest", "ada", Role.ADMIN, START + INVITED_FOR, STATE_DIRECTORY))
     assert anybody(database.where, START + INVITED_FOR) is False
 
 

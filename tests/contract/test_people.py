@@ -9,16 +9,18 @@ from typing import Any
 
 import pytest
 
-from controller.core.errors import LostLease, TransientError
+from controller.core.errors import LoginRefused, LostLease, TransientError
 from controller.core.people import (
     IDLE,
     INVITED_FOR,
     LONGEST,
+    STATE_DIRECTORY,
     ApiToken,
     AuditEntry,
     AuditFilter,
     Invitation,
     LastAdmin,
+    NotAdmin,
     Role,
     Session,
     User,
@@ -50,7 +52,7 @@ def token(number: int, owner: str = "ada", **changes: Any) -> ApiToken:
 
 
 def invitation(code: str, user: User = ADA, **changes: Any) -> Invitation:
-    return replace(Invitation(digest_of(code), user.name, user.role, START + INVITED_FOR, "root"), **changes)
+    return replace(Invitation(digest_of(code), user.name, user.role, START + INVITED_FOR, STATE_DIRECTORY), **changes)
 
 
 def entry(number: int, **changes: Any) -> AuditEntry:
@@ -239,6 +241,89 @@ def test_invitations_are_listed_and_withdrawn(people: PeopleStore) -> None:
     assert people.invitations() == (invitation("b", BOB),)
 
 
+@pytest.mark.parametrize("by", ["nobody", "ada", "bob"])
+def test_nobody_is_invited_by_who_is_no_admin_any_more(people: PeopleStore, by: str) -> None:
+    for user in (ADA, replace(BOB, role=Role.ADMIN)):
+        people.save_user(user)
+    people.invite(invitation("before", replace(ADA, name="eve")))
+
+    assert people.invite(invitation("code", replace(ADA, name="eve"), by=by)) is (by == "bob")
+    assert [one.by for one in people.invitations()] == ["bob" if by == "bob" else STATE_DIRECTORY]
+
+
+@pytest.mark.parametrize("by", ["nobody", "ada", STATE_DIRECTORY])
+def test_who_is_no_admin_any_more_changes_and_removes_nobody(people: PeopleStore, by: str) -> None:
+    for user in (ADA, BOB, replace(ADA, name="eve", role=Role.ADMIN)):
+        people.save_user(user)
+
+    for change in (
+        lambda: people.change_user("bob", lambda now: replace(now, role=Role.ADMIN), by=by),
+        lambda: people.remove_user("bob", by=by),
+    ):
+        if by == STATE_DIRECTORY:
+            change()
+            continue
+        with pytest.raises(NotAdmin, match=f"{by} is no admin any more"):
+            change()
+        assert people.user("bob") == BOB
+
+
+OUTSIDE = User("eve", Role.ADMIN, START, source="oidc 1")
+
+
+def test_whom_another_place_knows_is_kept_with_the_role_of_now(people: PeopleStore) -> None:
+    people.save_user(replace(ADA, role=Role.ADMIN))
+    assert people.take_in(OUTSIDE) == OUTSIDE
+    people.start_session(session(1, OUTSIDE), "")
+    people.invite(invitation("theirs", BOB, by="eve"))
+    after = replace(OUTSIDE, logged_in_at=session(1).created_at)
+
+    assert people.take_in(replace(OUTSIDE, created_at=START + timedelta(days=1))) == after
+    assert (len(people.sessions("eve")), len(people.invitations())) == (1, 1), "the role is the same"
+    assert people.take_in(replace(OUTSIDE, role=Role.VIEWER)) == replace(after, role=Role.VIEWER)
+    assert people.user("eve") == replace(after, role=Role.VIEWER)
+    assert (people.sessions("eve"), people.invitations()) == ((), ())
+
+
+@pytest.mark.parametrize("known", [ADA, replace(ADA, password=""), replace(ADA, source="oidc 2", password="")])
+def test_another_place_takes_nobody_s_name(people: PeopleStore, known: User) -> None:
+    people.save_user(known)
+
+    with pytest.raises(LoginRefused, match="there is already a user ada"):
+        people.take_in(replace(OUTSIDE, name="ada"))
+    assert people.users() == (known,)
+
+
+def test_the_last_admin_stays_whatever_another_place_says(people: PeopleStore) -> None:
+    people.take_in(OUTSIDE)
+    people.start_session(session(1, OUTSIDE), "")
+
+    with pytest.raises(LastAdmin, match="eve is the last admin"):
+        people.take_in(replace(OUTSIDE, role=Role.OPERATOR))
+    assert people.user("eve") == replace(OUTSIDE, logged_in_at=session(1).created_at)
+    assert len(people.sessions("eve")) == 1
+
+
+def test_who_is_put_out_keeps_nothing_that_was_begun(people: PeopleStore) -> None:
+    people.take_in(OUTSIDE)
+    people.save_user(ADA)
+    for number, user in ((1, OUTSIDE), (2, ADA)):
+        people.start_session(session(number, user), user.password)
+        people.add_token(token(number, user.name))
+    people.invite(invitation("theirs", BOB, by="eve"))
+    people.invite(invitation("another", replace(ADA, name="fay")))
+    people.put_out("eve", "oidc 2")
+    assert (len(people.sessions("eve")), len(people.tokens("eve")), len(people.invitations())) == (1, 1, 2)
+
+    people.put_out("eve", "oidc 1")
+    people.put_out("gone", "oidc 1")
+
+    assert (people.sessions("eve"), people.tokens("eve")) == ((), ())
+    assert people.user("eve") is not None
+    assert [one.name for one in people.invitations()] == ["fay"]
+    assert (len(people.sessions("ada")), len(people.tokens("ada"))) == (1, 1)
+
+
 @pytest.mark.parametrize("how", ["removed", "lowered", "saved"])
 def test_invitations_by_who_may_no_longer_make_them_are_withdrawn(people: PeopleStore, how: str) -> None:
     for user in (replace(ADA, role=Role.ADMIN), replace(BOB, role=Role.ADMIN)):
@@ -352,6 +437,9 @@ def test_nothing_is_written_once_another_leads(database: Database, store: Any, p
         lambda: people.save_user(BOB),
         lambda: people.change_user("ada", lambda user: BOB),
         lambda: people.remove_user("ada"),
+        lambda: people.invite(invitation("another", BOB)),
+        lambda: people.take_in(OUTSIDE),
+        lambda: people.put_out("ada", ADA.source),
         lambda: people.withdraw("ada"),
         lambda: people.accept(digest_of("code"), "new", START),
         lambda: people.start_session(session(1), ADA.password),

@@ -15,11 +15,14 @@ from controller.core.people import (
     AuditEntry,
     AuditFilter,
     Invitation,
+    NotAdmin,
     Role,
     Session,
     User,
     joined,
+    merged,
     require_admin,
+    still_admin,
 )
 from tests.fakes.store import FakeStore
 
@@ -55,10 +58,35 @@ class FakePeople:
         with self._store.leading():
             self._save(user)
 
+    def take_in(self, found: User) -> User:
+        with self._store.leading():
+            known = self.rows.users.get(found.name)
+            user = merged(found, known)
+            if known is not None and known.role is not user.role:
+                require_admin(user.name, known.role, user.role, self._admins(user.name))
+                self._without(lambda session: session.user == user.name)
+            self._save(user)
+            return user
+
+    def put_out(self, name: str, source: str) -> None:
+        with self._store.leading():
+            known = self.rows.users.get(name)
+            if known is not None and known.source == source:
+                self._without(lambda session: session.user == name)
+                self.rows.tokens = {key: token for key, token in self.rows.tokens.items() if token.owner != name}
+                self._withdraw(lambda invitation: invitation.by == name)
+
     def change_user(
-        self, name: str, change: Callable[[User], User], *, but: str | None = None, ends: bool = True
+        self,
+        name: str,
+        change: Callable[[User], User],
+        *,
+        but: str | None = None,
+        ends: bool = True,
+        by: str | None = None,
     ) -> User | None:
         with self._store.leading():
+            self._require_still_admin(by)
             before = self.rows.users.get(name)
             if before is None:
                 return None
@@ -69,8 +97,9 @@ class FakePeople:
                 self._without(lambda session: session.user == name and but != session.digest)
             return user
 
-    def remove_user(self, name: str) -> None:
+    def remove_user(self, name: str, *, by: str | None = None) -> None:
         with self._store.leading():
+            self._require_still_admin(by)
             known = self.rows.users.get(name)
             if known is not None:
                 require_admin(name, known.role, None, self._admins(name))
@@ -78,6 +107,10 @@ class FakePeople:
             self._without(lambda session: session.user == name)
             self.rows.tokens = {key: token for key, token in self.rows.tokens.items() if token.owner != name}
             self._withdraw(lambda invitation: name in (invitation.name, invitation.by))
+
+    def _require_still_admin(self, by: str | None) -> None:
+        if by is not None and not still_admin(by, self.rows.users.get(by)):
+            raise NotAdmin(by)
 
     def _save(self, user: User) -> None:
         self.rows.users[user.name] = user
@@ -92,14 +125,17 @@ class FakePeople:
         self.rows.invitations = {key: one for key, one in self.rows.invitations.items() if not gone(one)}
         return len(self.rows.invitations) < before
 
-    def invite(self, invitation: Invitation) -> None:
+    def invite(self, invitation: Invitation) -> bool:
         with self._store.leading():
+            if not still_admin(invitation.by, self.rows.users.get(invitation.by)):
+                return False
             over = invitation.expires_at - INVITED_FOR
             self.rows.invitations = {
                 digest: one
                 for digest, one in self.rows.invitations.items()
                 if one.name != invitation.name and one.expires_at > over
             } | {invitation.digest: invitation}
+            return True
 
     def invitation(self, digest: str) -> Invitation | None:
         with self.database.asked():

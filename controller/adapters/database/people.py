@@ -35,11 +35,14 @@ from controller.core.people import (
     AuditEntry,
     AuditFilter,
     Invitation,
+    NotAdmin,
     Role,
     Session,
     User,
     joined,
+    merged,
     require_admin,
+    still_admin,
 )
 
 
@@ -57,23 +60,48 @@ class SqlPeople:
     def user(self, name: str) -> User | None:
         """See `PeopleStore.user`."""
         with self._store.reading() as session:
-            row = session.get(UserRow, name)
-            return None if row is None else read_user(row)
+            return _known(session, name)
 
     def save_user(self, user: User) -> None:
         """See `PeopleStore.save_user`."""
         with self._store.leading() as session:
             _save(session, user)
 
+    def take_in(self, found: User) -> User:
+        """See `PeopleStore.take_in`. The lead is locked meanwhile: nobody else takes the name in between."""
+        with self._store.leading() as session:
+            known = _known(session, found.name)
+            user = merged(found, known)
+            if known is not None and known.role is not user.role:
+                require_admin(user.name, known.role, user.role, _admins(session, but=user.name))
+                session.exec(delete(SessionRow).where(*_theirs(user.name)))
+            _save(session, user)
+            return user
+
+    def put_out(self, name: str, source: str) -> None:
+        """See `PeopleStore.put_out`."""
+        with self._store.leading() as session:
+            known = _known(session, name)
+            if known is not None and known.source == source:
+                session.exec(delete(SessionRow).where(*_theirs(name)))
+                session.exec(delete(TokenRow).where(col(TokenRow.owner) == name))
+                session.exec(delete(InvitationRow).where(col(InvitationRow.by) == name))
+
     def change_user(
-        self, name: str, change: Callable[[User], User], *, but: str | None = None, ends: bool = True
+        self,
+        name: str,
+        change: Callable[[User], User],
+        *,
+        but: str | None = None,
+        ends: bool = True,
+        by: str | None = None,
     ) -> User | None:
         """See `PeopleStore.change_user`. The lead is locked meanwhile: nobody else writes in between."""
         with self._store.leading() as session:
-            row = session.get(UserRow, name)
-            if row is None:
+            before = _known(session, name)
+            _require_still_admin(session, by)
+            if before is None:
                 return None
-            before = read_user(row)
             user = change(before)
             require_admin(name, before.role, user.role, _admins(session, but=name))
             _save(session, user)
@@ -81,23 +109,27 @@ class SqlPeople:
                 session.exec(delete(SessionRow).where(*_theirs(name, but=but)))
             return user
 
-    def remove_user(self, name: str) -> None:
+    def remove_user(self, name: str, *, by: str | None = None) -> None:
         """See `PeopleStore.remove_user`."""
         with self._store.leading() as session:
-            row = session.get(UserRow, name)
-            if row is not None:
-                require_admin(name, read_user(row).role, None, _admins(session, but=name))
+            known = _known(session, name)
+            _require_still_admin(session, by)
+            if known is not None:
+                require_admin(name, known.role, None, _admins(session, but=name))
             session.exec(delete(UserRow).where(col(UserRow.name) == name))
             session.exec(delete(SessionRow).where(col(SessionRow.name) == name))
             session.exec(delete(TokenRow).where(col(TokenRow.owner) == name))
             session.exec(delete(InvitationRow).where(or_(InvitationRow.name == name, InvitationRow.by == name)))
 
-    def invite(self, invitation: Invitation) -> None:
+    def invite(self, invitation: Invitation) -> bool:
         """See `PeopleStore.invite`."""
         over = col(InvitationRow.expires_at) <= iso(invitation.expires_at - INVITED_FOR)
         with self._store.leading() as session:
+            if not still_admin(invitation.by, _known(session, invitation.by)):
+                return False
             session.exec(delete(InvitationRow).where(or_(over, col(InvitationRow.name) == invitation.name)))
             session.add(invitation_row(invitation))
+            return True
 
     def invitation(self, digest: str) -> Invitation | None:
         """See `PeopleStore.invitation`."""
@@ -122,8 +154,7 @@ class SqlPeople:
             row = session.get(InvitationRow, digest)
             if row is None:
                 return None
-            known = session.get(UserRow, row.name)
-            user = joined(read_invitation(row), None if known is None else read_user(known), password, at)
+            user = joined(read_invitation(row), _known(session, row.name), password, at)
             session.delete(row)
             if user is None:
                 return None
@@ -219,6 +250,16 @@ class SqlPeople:
         query = select(AuditRow).where(*conditions(wanted)).order_by(col(AuditRow.id).desc()).limit(limit)
         with self._store.reading() as session:
             return tuple(read_audit(row) for row in session.exec(query))
+
+
+def _known(session: SqlSession, name: str) -> User | None:
+    row = session.get(UserRow, name)
+    return None if row is None else read_user(row)
+
+
+def _require_still_admin(session: SqlSession, by: str | None) -> None:
+    if by is not None and not still_admin(by, _known(session, by)):
+        raise NotAdmin(by)
 
 
 def _save(session: SqlSession, user: User) -> None:

@@ -6,11 +6,12 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import RedirectResponse
 
 from controller.api.access import PUBLIC, Caller, address_of, note, note_refused
-from controller.api.access_login import Started, give_cookie, require_leader, start_session
+from controller.api.access_login import give_cookie, require_leader, start_session
 from controller.api.deps import Sources, SourcesDep, base_of
-from controller.api.oidc import Attempt, SingleSignOn, merged
+from controller.api.oidc import Attempt, GroupsRefuse, SingleSignOn
+from controller.api.routes.people import other_admins
 from controller.core.errors import LoginRefused
-from controller.core.people import User
+from controller.core.people import LastAdmin, User, merged, require_admin
 from controller.faults import ConfigError
 
 router = APIRouter(prefix="/login/oidc", dependencies=[PUBLIC], include_in_schema=False)
@@ -49,14 +50,16 @@ def back(request: Request, sources: SourcesDep, state: str = "", code: str = "",
     if attempt is None or not attempt.is_of(state):
         raise HTTPException(400, _NOT_BEGUN)
     try:
-        user = _person(request, sources, sso, attempt, code, error)
+        user = _taken_in(request, sources, _person(request, sources, sso, attempt, code, error))
     except LoginRefused as refused:
         note_refused(sources, Caller("", None, "oidc", address_of(request)), "login", str(refused))
+        if isinstance(refused, GroupsRefuse):
+            _put_out(request, sources, refused.source)
         raise HTTPException(403, str(refused)) from refused
     except ConfigError as fault:
         raise HTTPException(503, f"nobody can log in by {sso.label}: {fault}") from fault
     answer = RedirectResponse(attempt.next, 303, {"Cache-Control": "no-store"})
-    give_cookie(request, answer, _let_in(request, sources, user))
+    give_cookie(request, answer, start_session(request, sources, user, "oidc"))
     answer.delete_cookie(_cookie(request), path="/", secure=request.url.scheme == "https", httponly=True)
     return answer
 
@@ -72,29 +75,49 @@ def _back(request: Request, sources: Sources) -> str:
     return f"{base_of(request, sources)}{_BACK}"
 
 
-def _person(
-    request: Request, sources: Sources, sso: SingleSignOn, attempt: Attempt, code: str, error: str
-) -> tuple[User, User | None]:
-    """Who that is, and as whom that one was known."""
+def _person(request: Request, sources: Sources, sso: SingleSignOn, attempt: Attempt, code: str, error: str) -> User:
+    """Who that is."""
     if error or not code:
         raise LoginRefused(f"{sso.label} let nobody in: {error[:100] or 'it gave no code'}")
     said = sso.provider.finish(_back(request, sources), code, attempt.nonce, attempt.verifier, sso.claims())
-    found = sso.person(said, sources.now())
+    return sso.person(said, sources.now())
+
+
+def _taken_in(request: Request, sources: Sources, found: User) -> User:
+    """With the role of now; what was begun with another one is over. The store looks again at who has the name, and at
+    who is the last admin: that is found out before it is noted, and may be another by then."""
     known = sources.people.user(found.name)
-    return merged(found, known), known
-
-
-def _let_in(request: Request, sources: Sources, person: tuple[User, User | None]) -> Started:
-    """With the role of now; what was begun with another one is over."""
-    user, known = person
-    if user != known:
-        before = "nobody" if known is None else known.role
+    user = merged(found, known)
+    if user == known:
+        return user
+    before = "nobody" if known is None else known.role
+    try:
+        if known is not None:
+            require_admin(user.name, known.role, user.role, other_admins(sources, user))
         who = Caller(user.name, user.role, "oidc", address_of(request))
         note(sources, who, "user role", f"user/{user.name}", f"From {before} to {user.role}, by the groups there.")
-        sources.people.save_user(user)
-        sources.people.end_sessions(user.name)
-        sources.door.known.forget()
-    return start_session(request, sources, user, "oidc")
+        user = sources.people.take_in(found)
+    except LastAdmin as error:
+        raise GroupsRefuse(f"the groups there make {found.name} {found.role}, but {error}", found.source) from error
+    sources.door.known.forget()
+    return user
+
+
+def _put_out(request: Request, sources: Sources, source: str) -> None:
+    """What that person began when the groups were others ends now, under whatever name that was."""
+    for user in sources.people.users():
+        if user.source == source and _has_begun(sources, user):
+            who = Caller(user.name, user.role, "oidc", address_of(request))
+            note(sources, who, "access end", f"user/{user.name}", "Sessions and tokens, by the groups there.")
+            sources.people.put_out(user.name, source)
+            sources.door.known.forget()
+
+
+def _has_begun(sources: Sources, user: User) -> bool:
+    """Anything that would end, so that nothing is written down of who comes back and is refused again."""
+    people = sources.people
+    invited = any(one.by == user.name for one in people.invitations())
+    return invited or bool(people.sessions(user.name) or people.tokens(user.name))
 
 
 def _cookie(request: Request) -> str:

@@ -18,6 +18,7 @@ from controller.core.people import (
     SECRET_BYTES,
     Invitation,
     LastAdmin,
+    NotAdmin,
     Role,
     User,
     digest_of,
@@ -41,14 +42,14 @@ def users(sources: SourcesDep) -> list[UserOut]:
 @router.put("/users/{name}/role")
 def change(name: str, wanted: RoleIn, sources: SourcesDep, who: CallerDep) -> UserOut:
     """Give somebody another role; that one's sessions end, and with a lower one invitations by that one are withdrawn.
-    404 for nobody, 409 for the last admin."""
+    404 for nobody, 409 for the last admin, and for who asks and is no admin any more."""
     user = _known(sources, name)
     if user.role is not wanted.role:
         with _but_the_last_admin():
-            require_admin(user.name, user.role, wanted.role, _other_admins(sources, user))
+            require_admin(user.name, user.role, wanted.role, other_admins(sources, user))
             told = f"From {user.role} to {wanted.role}. {wanted.why}".strip()
             note(sources, who, "user role", f"user/{user.name}", told)
-            changed = sources.people.change_user(user.name, lambda now: replace(now, role=wanted.role))
+            changed = sources.people.change_user(user.name, lambda now: replace(now, role=wanted.role), by=who.name)
         sources.door.known.forget()
         user = changed or _known(sources, name)  # removed meanwhile: nobody
     return user_of(user)
@@ -56,12 +57,12 @@ def change(name: str, wanted: RoleIn, sources: SourcesDep, who: CallerDep) -> Us
 
 @router.delete("/users/{name}", status_code=204)
 def remove(name: str, sources: SourcesDep, who: CallerDep, why: Why = "") -> None:
-    """With sessions, tokens, and invitations for and by that one. 404 for nobody, 409 for the last admin."""
+    """With sessions, tokens, and invitations for and by that one. 404 for nobody, 409 likewise."""
     user = _known(sources, name)
     with _but_the_last_admin():
-        require_admin(user.name, user.role, None, _other_admins(sources, user))
+        require_admin(user.name, user.role, None, other_admins(sources, user))
         note(sources, who, "user remove", f"user/{user.name}", why)
-        sources.people.remove_user(user.name)
+        sources.people.remove_user(user.name, by=who.name)
     sources.door.known.forget()
 
 
@@ -81,7 +82,8 @@ def invite(
     wanted: InvitationIn, request: Request, response: Response, sources: SourcesDep, who: CallerDep
 ) -> InvitationOut:
     """For somebody new, or for a new password of somebody who forgot the old one. It holds for 24 hours, is good once,
-    and takes the place of an earlier one. 409 where another place says who that is, 422 for what is no name."""
+    and takes the place of an earlier one. 409 where another place says who that is, and for who is no admin any more,
+    422 for what is no name."""
     try:
         name = named(wanted.name)
     except ValueError as error:
@@ -92,7 +94,8 @@ def invite(
         raise HTTPException(409, str(error)) from error
     code, expires_at = secret_of(secrets.token_bytes(SECRET_BYTES)), sources.now() + INVITED_FOR
     note(sources, who, "user invite", f"user/{name}", f"As {role}. {wanted.why}".strip())
-    sources.people.invite(Invitation(digest_of(code), name, role, expires_at, who.name))
+    if not sources.people.invite(Invitation(digest_of(code), name, role, expires_at, who.name)):
+        raise HTTPException(409, str(NotAdmin(who.name)))
     response.headers["Cache-Control"] = "no-store"
     link = f"{base_of(request, sources)}/join#{code}"
     return InvitationOut(name=name, role=role, code=code, link=link, expires_at=expires_at)
@@ -131,14 +134,16 @@ def _known(sources: Sources, name: str) -> User:
     return user
 
 
-def _other_admins(sources: Sources, user: User) -> int:
+def other_admins(sources: Sources, user: User) -> int:
+    """How many admins there are but that one."""
     return sum(other.role is Role.ADMIN and other.name != user.name for other in sources.people.users())
 
 
 @contextmanager
 def _but_the_last_admin() -> Iterator[None]:
-    """Answers 409, found out before it is noted, or by the store where two do it at once."""
+    """Answers 409, found out before it is noted, or by the store where two do it at once; and where whoever asks was
+    put down or removed meanwhile."""
     try:
         yield
-    except LastAdmin as error:
+    except (LastAdmin, NotAdmin) as error:
         raise HTTPException(409, str(error)) from error

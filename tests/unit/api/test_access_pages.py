@@ -12,7 +12,7 @@ from httpx import Response
 
 from controller.api.access_unopened import UnopenedPeople
 from controller.api.web.login import onward
-from controller.core.people import AuditEntry, Invitation, Role, User, digest_of
+from controller.core.people import STATE_DIRECTORY, AuditEntry, Invitation, Role, User, digest_of
 from tests.fakes.clock import START
 from tests.unit.api.callers import as_admin, logged_in
 from tests.unit.api.people_world import PASSWORD, World
@@ -105,7 +105,7 @@ def test_a_form_that_is_none_of_ours_is_refused(world: World, client: TestClient
 
 
 def test_an_invitation_is_accepted_on_its_page(world: World, client: TestClient) -> None:
-    world.people.invite(Invitation(digest_of("code"), "bob", Role.VIEWER, START.replace(year=2027)))
+    world.people.invite(Invitation(digest_of("code"), "bob", Role.VIEWER, START.replace(year=2027), STATE_DIRECTORY))
 
     def accept(password: str, again: str, code: str = "code") -> Response:
         sent = {"code": code, "password": password, "again": again, "csrf": field(client.get("/join"), "csrf")}

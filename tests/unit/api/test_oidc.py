@@ -18,7 +18,7 @@ from controller.adapters.openid import OpenIdProvider
 from controller.api.app import create_app
 from controller.api.deps import LEADS, Sources
 from controller.api.oidc import Attempt, SingleSignOn
-from controller.core.people import Role, User
+from controller.core.people import Role, Session, User, csrf_of
 from controller.settings.access import OidcSettings
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.openid import CLIENT, SECRET, FakeProvider, key_of
@@ -195,6 +195,74 @@ def test_the_role_is_that_of_the_last_login_and_what_began_with_another_is_over(
     assert second.get("/api/v1/caller").status_code == 200  # the role is the same: both go on
     world.provider.says.claims["groups"] = []
     assert log_in(world, world.client()).status_code == 403
+
+
+def test_who_is_in_no_group_any_more_loses_what_was_begun(world: World) -> None:
+    world.people.rows.users["root"] = User("root", Role.ADMIN, START)
+    world.provider.says.claims["groups"] = ["boss"]
+    client = world.client()
+    log_in(world, client)
+    csrf = {"X-CSRF-Token": csrf_of(client.cookies["stoker_session"])}
+    token = client.post("/api/v1/tokens", json={"name": "t", "role": "admin"}, headers=csrf).json()["token"]
+    client.post("/api/v1/invitations", json={"name": "eve", "role": "admin"}, headers=csrf)
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert world.client().get("/api/v1/users", headers=bearer).status_code == 200
+
+    world.provider.says.claims |= {"groups": [], "preferred_username": "ada2"}  # by another name now, too
+    for _ in range(2):
+        assert log_in(world, world.client()).status_code == 403
+    world.clock.advance(6)  # each client is let in by a process of its own
+
+    assert client.get("/api/v1/caller").status_code == 401
+    assert world.client().get("/api/v1/users", headers=bearer).status_code == 401
+    assert (world.people.rows.tokens, world.people.rows.invitations) == ({}, {})
+    ended = [entry for entry in world.people.rows.audit if entry.action == "access end"]
+    assert [(entry.name, entry.subject, entry.refused) for entry in ended] == [("ada", "user/ada", False)]
+
+
+def test_another_identity_that_is_refused_ends_nothing_of_that_name(world: World) -> None:
+    world.people.rows.users["ada"] = User("ada", Role.ADMIN, START, source="oidc 1")
+    world.people.rows.sessions["1"] = Session("1", "ada", START, START)
+    world.provider.says.claims["groups"] = []
+
+    assert log_in(world, world.client()).status_code == 403
+    assert list(world.people.rows.sessions) == ["1"]
+
+
+@pytest.mark.parametrize("found_out_late", [False, True])
+def test_the_last_admin_does_not_go_by_a_change_of_groups(world: World, found_out_late: bool) -> None:
+    world.provider.says.claims["groups"] = ["boss"]
+    client = world.client()
+    log_in(world, client)
+    world.provider.says.claims["groups"] = ["sre"]
+    if found_out_late:
+        known = world.people.users()
+        world.people.users = lambda: (*known, User("root", Role.ADMIN, START))  # type: ignore[method-assign]
+    answer = log_in(world, world.client())
+
+    said = "the groups there make ada operator, but ada is the last admin; make somebody else one first"
+    assert (answer.status_code, answer.json()["detail"]) == (403, said)
+    assert world.people.rows.users["ada"].role is Role.ADMIN
+    assert client.get("/api/v1/caller").status_code == 401, "what the groups gave is over"
+    world.people.rows.users["grace"] = User("grace", Role.ADMIN, START)
+    assert log_in(world, world.client()).status_code == 303
+    assert world.people.rows.users["ada"].role is Role.OPERATOR
+
+
+def test_a_name_that_is_taken_meanwhile_stays_with_who_took_it(world: World) -> None:
+    taken = User("ada", Role.ADMIN, START, "argon2")
+    look = world.people.user
+
+    def looking(name: str) -> User | None:
+        found = look(name)
+        world.people.rows.users.setdefault("ada", taken)  # an invitation is accepted in this very moment
+        return found
+
+    world.people.user = looking  # type: ignore[method-assign]
+
+    answer = log_in(world, world.client())
+    assert (answer.status_code, "who has a password here" in answer.json()["detail"]) == (403, True)
+    assert (world.people.rows.users, world.people.rows.sessions) == ({"ada": taken}, {})
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -330,6 +331,38 @@ def test_who_was_removed_comes_back_by_no_invitation_of_their_own(world: World, 
     assert as_admin(client).delete("/api/v1/users/eve").status_code == 204
 
     assert join(world.another(), made["code"]).status_code == 404
+
+
+@pytest.mark.parametrize("removed", [True, False])
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/api/v1/invitations", {"name": "again", "role": "admin"}),
+        ("PUT", "/api/v1/users/bob/role", {"role": "admin"}),
+        ("DELETE", "/api/v1/users/bob", None),
+    ],
+)
+def test_who_is_no_admin_any_more_when_it_is_written_changes_nothing(
+    world: World, client: TestClient, method: str, path: str, body: Any, removed: bool
+) -> None:
+    world.add(User("bob", Role.VIEWER, START))
+    world.add(User("root", Role.ADMIN, START))
+    csrf = {"X-CSRF-Token": logged_in(client, world.people, Role.ADMIN, "eve")}
+    write = world.people.write_audit
+
+    def then_another_comes_first(entries: Sequence[AuditEntry]) -> None:
+        write(entries)
+        if removed:
+            world.people.remove_user("eve")
+        else:
+            world.people.change_user("eve", lambda now: replace(now, role=Role.OPERATOR))
+        world.people.write_audit = write  # type: ignore[method-assign]
+
+    world.people.write_audit = then_another_comes_first  # type: ignore[method-assign]
+    answer = client.request(method, path, json=body, headers=csrf)
+
+    assert (answer.status_code, answer.json()["detail"]) == (409, "eve is no admin any more, so nothing was changed")
+    assert (world.people.rows.users["bob"].role, world.people.rows.invitations) == (Role.VIEWER, {})
 
 
 def test_another_role_ends_the_sessions(world: World, client: TestClient) -> None:
