@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import Depends, HTTPException, Query
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from controller.api.activity import Cursor, Severity, Wanted
+from controller.api.inputs import Moment
 
 _WORD = r"^[A-Za-z0-9_]{1,64}$"
 _Text = Annotated[str, Query(alias="q", max_length=200, description="In names, reasons, messages and outcomes.")]
@@ -62,8 +63,8 @@ def wanted(
     severity: Annotated[
         Literal["", "warning", "critical"], Query(description="The least one; then events alone are told.")
     ] = "",
-    since: Annotated[AwareDatetime | None, Query(alias="from", description="It names its time zone.")] = None,
-    until: Annotated[AwareDatetime | None, Query(alias="to")] = None,
+    since: Annotated[Moment | None, Query(alias="from", description="It names its time zone.")] = None,
+    until: Annotated[Moment | None, Query(alias="to")] = None,
 ) -> Wanted:
     """All that is asked for; what is empty is no condition."""
     return Wanted(known.text, known.pool, what, known.kinds, severity, known.reason, known.subject, since, until)

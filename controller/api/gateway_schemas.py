@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from controller.api.inputs import RowNumber
+
 _Version = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9.+!_-]*$")]
 _ADDRESS = r"^([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}$"
 
@@ -66,7 +68,7 @@ class RevertIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    number: int | None = Field(default=None, ge=1)
+    number: RowNumber | None = None
     undo: bool = False
     why: str = Field(default="", max_length=500, description="For the history and the events.")
 

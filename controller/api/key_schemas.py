@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
+
+from controller.api.inputs import Moment
 
 _LONGEST_S = 100 * 366 * 86_400.0
 Why = Annotated[str, Field(max_length=500, description="For the events.")]
@@ -22,7 +24,7 @@ class KeyIn(BaseModel):
     plan: str | None = Field(default=None, description="Of the configuration; none has no limits.")
     models: list[str] = Field(default=[], description="Pool models, or their aliases; none is every model.")
     expires_in_s: Annotated[Seconds, Field(gt=0)] | None = None
-    expires_at: AwareDatetime | None = Field(default=None, description="Instead of `expires_in_s`.")
+    expires_at: Moment | None = Field(default=None, description="Instead of `expires_in_s`.")
     why: Why = ""
 
 

@@ -12,11 +12,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime
 
 from controller.api.access import ADMIN, OPERATOR
 from controller.api.activity_export import plain
 from controller.api.deps import SourcesDep
+from controller.api.inputs import Moment, RowNumber
 from controller.api.people_schemas import AuditOut
 from controller.core.people import AuditEntry, AuditFilter
 from controller.ports.people import PeopleStore
@@ -33,8 +33,8 @@ def wanted(
     q: Annotated[
         str | None, Query(max_length=200, description="Looked for in the subject, the reason and the outcome.")
     ] = None,
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
     refused: bool | None = None,
 ) -> AuditFilter:
     """What is asked for; what is left empty is no condition."""
@@ -42,7 +42,7 @@ def wanted(
 
 
 Wanted = Annotated[AuditFilter, Depends(wanted)]
-Before = Annotated[int | None, Query(ge=1, description="Only ids below: the last one of the page before.")]
+Before = Annotated[RowNumber | None, Query(description="Only ids below: the last one of the page before.")]
 
 
 @router.get("/audit", dependencies=[OPERATOR])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Path, Query
+from fastapi import APIRouter, HTTPException, Query
 
 from controller.api.access import OPERATOR, VIEWER, CallerDep, note_healing
 from controller.api.deps import Sources, SourcesDep
@@ -17,6 +17,7 @@ from controller.api.gateway_schemas import (
     RevisionTextOut,
     StandingOut,
 )
+from controller.api.inputs import RowNumber
 from controller.core.errors import GatewayRejected
 from controller.core.revision import Revision
 from controller.core.revision import diff as revision_diff
@@ -49,7 +50,7 @@ def history(
 
 
 @router.get("/history/{number}", dependencies=[VIEWER])
-def revision(number: Annotated[int, Path(ge=1)], sources: SourcesDep) -> RevisionTextOut:
+def revision(number: RowNumber, sources: SourcesDep) -> RevisionTextOut:
     """One of them, with its text. 404 where it is not kept."""
     found = sources.desk.revision(number)
     if found is None:
@@ -61,8 +62,8 @@ def revision(number: Annotated[int, Path(ge=1)], sources: SourcesDep) -> Revisio
 @router.get("/diff", dependencies=[VIEWER])
 def diff(
     sources: SourcesDep,
-    after: Annotated[int, Query(ge=1, description="The number of a revision.")],
-    before: Annotated[int | None, Query(ge=1, description="The one before it, where this is left out.")] = None,
+    after: Annotated[RowNumber, Query(description="The number of a revision.")],
+    before: Annotated[RowNumber | None, Query(description="The one before it, where this is left out.")] = None,
 ) -> DiffOut:
     """What is different between two of them. 404 where one is not kept."""
     found = diff_of(sources, after, before)

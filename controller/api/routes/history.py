@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query
-from pydantic import AwareDatetime
 
 from controller.api.access import VIEWER
 from controller.api.deps import SourcesDep, policy_of
+from controller.api.inputs import Moment
 from controller.api.timeline_schemas import FleetHistoryOut, TimelineOut
 from controller.api.timelines import fleet_history, timeline_of
 from controller.api.traffic import traffic_of
@@ -21,8 +21,8 @@ SHORTEST, LONGEST = timedelta(minutes=15), timedelta(days=31)
 _DURATION = r"[1-9][0-9]{0,4}[mhd]"
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _TOLD = "a range is 15 minutes to 31 days long"
-From = Annotated[AwareDatetime | None, Query(alias="from", description="It names its time zone; none: 15 min earlier.")]
-To = Annotated[AwareDatetime | None, Query(description="None: now.")]
+From = Annotated[Moment | None, Query(alias="from", description="It names its time zone; none: 15 min earlier.")]
+To = Annotated[Moment | None, Query(description="None: now.")]
 Step = Annotated[
     int | None, Query(description=f"Seconds: {', '.join(map(str, STEPS))}. None: so that it is at most {MOST} points.")
 ]

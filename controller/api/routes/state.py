@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query
-from pydantic import AwareDatetime
 
 from controller.api import views
 from controller.api.access import VIEWER
 from controller.api.deps import SourcesDep, policy_of
 from controller.api.evaluations import evaluation_of, recorded
 from controller.api.gpus import GpuOut, gauges_of, gpus_of
+from controller.api.inputs import Moment
 from controller.api.placement import PlacementOut, placement_of
 from controller.api.schemas import (
     DecisionOut,
@@ -96,7 +96,7 @@ def evaluations(
     pool: str,
     sources: SourcesDep,
     limit: Annotated[int, Query(ge=1, le=200, description="How many at most, the newest first.")] = 50,
-    at: Annotated[AwareDatetime | None, Query(description="None newer than this time; it names its time zone.")] = None,
+    at: Annotated[Moment | None, Query(description="None newer than this time; it names its time zone.")] = None,
     changed: Annotated[bool, Query(description="Only those that led to a decision.")] = False,
     evidence: Annotated[bool, Query(description="With all that went in.")] = False,
 ) -> list[EvaluationOut]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, HTTPException
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 from starlette.requests import Request
@@ -14,6 +14,7 @@ from starlette.requests import Request
 from controller.api.access import VIEWER, Caller, CallerDep
 from controller.api.activity import DECISIONS, Cursor, Line, Wanted, of_event, walk
 from controller.api.deps import LEADS, Sources, SourcesDep
+from controller.api.inputs import RowNumber
 from controller.api.web import formats, live
 from controller.api.web.activity_news import newest_of
 from controller.api.web.activity_rows import SEVERITIES, WHATS, Filters, Row, chips_of, leads_to, rows_of
@@ -34,7 +35,7 @@ def activity(
     request: Request,
     sources: SourcesDep,
     caller: CallerDep,
-    event: int | None = Query(default=None, ge=1, lt=2**63),
+    event: RowNumber | None = None,
 ) -> HTMLResponse:
     """The newest first, as far as they fit what is looked for."""
     if event is not None and sources.lead() == LEADS:

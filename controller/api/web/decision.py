@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from fastapi import APIRouter, HTTPException, Path
+from fastapi import APIRouter, HTTPException
 from fastapi.responses import HTMLResponse
 from starlette.requests import Request
 
 from controller.api.access import VIEWER, CallerDep
 from controller.api.deps import Sources, SourcesDep
+from controller.api.inputs import RowNumber
 from controller.api.web import formats
 from controller.api.web.explanation import commands, explained
 from controller.api.web.shell import render
@@ -25,7 +26,6 @@ router = APIRouter(include_in_schema=False)
 _FOLLOWS = timedelta(minutes=30)
 _READ, _SHOWN = 400, 40  # of what followed
 _JUDGED = ("replica_ready", "replica_unready", "replica_stopped")
-_LARGEST = 2**63 - 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def page(
     request: Request,
     sources: SourcesDep,
     caller: CallerDep,
-    decision: int = Path(ge=1, le=_LARGEST),
+    decision: RowNumber,
 ) -> HTMLResponse:
     """That decision."""
     item = find(sources.store, decision)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Path, Query
+from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import HTMLResponse
 from starlette.requests import Request
 
 from controller.api.access import VIEWER, CallerDep
 from controller.api.deps import Sources, SourcesDep
+from controller.api.inputs import RowNumber
 from controller.api.routes.gateway import diff_of
 from controller.api.traffic import traffic_of
 from controller.api.views import decision_of
@@ -31,8 +32,6 @@ from controller.ports import DecisionQuery, Recorded
 
 router = APIRouter(include_in_schema=False)
 _NEAR = timedelta(minutes=5)  # of a tick: a decision of it is no farther away
-Number = Annotated[int, Path(ge=1)]
-Asked = Annotated[int, Query(ge=1)]
 
 
 @router.get("/gateway", dependencies=[VIEWER])
@@ -55,7 +54,7 @@ def gateway(
 
 
 @router.get("/gateway/revisions/{number}", dependencies=[VIEWER])
-def revision(number: Number, request: Request, sources: SourcesDep, caller: CallerDep) -> HTMLResponse:
+def revision(number: RowNumber, request: Request, sources: SourcesDep, caller: CallerDep) -> HTMLResponse:
     """One configuration: why, what is different from the one before, and what was decided then."""
     found = sources.desk.revision(number)
     told = diff_of(sources, number)
@@ -77,7 +76,7 @@ def revision(number: Number, request: Request, sources: SourcesDep, caller: Call
 
 @router.get("/gateway/diff", dependencies=[VIEWER])
 def difference(
-    request: Request, sources: SourcesDep, caller: CallerDep, after: Asked, before: Asked | None = None
+    request: Request, sources: SourcesDep, caller: CallerDep, after: RowNumber, before: RowNumber | None = None
 ) -> HTMLResponse:
     """What is different between two of them."""
     told = diff_of(sources, after, before)

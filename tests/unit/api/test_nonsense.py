@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from controller.core.people import Role, csrf_of
+from controller.core.policy import PoolPolicy, ScalingPolicy
 from tests.unit.api.callers import as_admin, as_role, logged_in
 from tests.unit.api.people_world import World
+from tests.unit.core.build import POOL
 
 JSON = {"Content-Type": "application/json"}
 WORDS = (
@@ -174,3 +177,60 @@ def test_no_header_and_no_body_is_a_fault_of_ours(
     answer = client.request(method, path, content=content, headers=headers, follow_redirects=False)
 
     assert answer.status_code != 500, answer.text
+
+
+LARGE, BEFORE_ALL, AFTER_ALL = "9" * 25, "0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/api/v1/audit?before={LARGE}",
+        f"/api/v1/audit.csv?before={LARGE}",
+        f"/api/v1/audit?since={BEFORE_ALL}",
+        f"/api/v1/audit?until={AFTER_ALL}",
+        f"/api/v1/audit.csv?until={AFTER_ALL}",
+        f"/api/v1/pools/llama/decisions?at={BEFORE_ALL}",
+        f"/api/v1/pools/llama/timeline?from={BEFORE_ALL}",
+        "/api/v1/pools/llama/timeline?to=0001-01-01T00:00:00Z",
+        f"/api/v1/activity?from={BEFORE_ALL}",
+        f"/api/v1/activity?to={AFTER_ALL}",
+        f"/api/v1/activity?before={LARGE}",
+        f"/api/v1/gateway/history/{LARGE}",
+        f"/api/v1/gateway/diff?after={LARGE}",
+        f"/api/v1/gateway/diff?after=2&before={LARGE}",
+    ],
+)
+def test_what_is_too_large_for_a_time_or_a_row_is_refused_in_a_sentence(world: World, path: str) -> None:
+    policy = PoolPolicy(POOL, POOL, ScalingPolicy())
+    world.app.state.sources = replace(world.sources(), policies=[policy])
+    answer = as_admin(world.client).get(path)
+
+    assert (answer.status_code, LARGE in answer.text) == (422, False)
+
+
+@pytest.mark.parametrize("at", [AFTER_ALL, BEFORE_ALL.replace("%2B", "+"), "9999-12-31T23:59:59Z"])
+def test_no_key_ends_when_there_is_no_time(world: World, at: str) -> None:
+    answer = as_admin(world.client).post("/api/v1/keys", json={"name": "x", "expires_at": at})
+
+    assert (answer.status_code, "give one between the years 1000 and 9999" in answer.text) == (422, True)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/audit?before={LARGE}",
+        "/audit?from=0001-01-01&to=9999-12-31",
+        f"/activity?before={LARGE}",
+        f"/activity?from={BEFORE_ALL}&to={AFTER_ALL}",
+        f"/activity?event={LARGE}",
+        f"/decisions/{LARGE}",
+        f"/drills/{LARGE}",
+        f"/gateway/revisions/{LARGE}",
+        f"/gateway/diff?after={LARGE}",
+        f"/keys?page={LARGE}",
+        f"/alerts?before={LARGE}",
+    ],
+)
+def test_a_page_of_what_cannot_be_is_no_fault(world: World, path: str) -> None:
+    assert as_admin(world.client).get(path, headers={"Accept": "text/html"}).status_code in (200, 404, 422)
