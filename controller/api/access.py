@@ -98,11 +98,17 @@ def _by_token(sources: Sources, given: str, address: str) -> Caller:
     found = _token(sources, digest_of(given)) if given.startswith("st_") else None
     if found is None:
         return Caller("", None, "", address, shown=bool(given))
-    token, owners = found
-    if owners is None and token.owner != STATE_DIRECTORY:  # made while its owner was being removed
+    token, role = found[0], _role_of(*found)
+    if role is None:
         return Caller("", None, "", address, shown=True)
-    role = token.role if owners is None else token.role.at_most(owners)
     return Caller(token.owner, role, "token", address, digest=token.digest, label=token.name)
+
+
+def _role_of(token: ApiToken, owners: Role | None) -> Role | None:
+    """What it is worth; nothing, where it was made while its owner was being removed."""
+    if owners is None:
+        return token.role if token.owner == STATE_DIRECTORY else None
+    return token.role.at_most(owners)
 
 
 def _by_session(sources: Sources, cookie: str, address: str) -> Caller:
@@ -147,11 +153,13 @@ def _token(sources: Sources, digest: str) -> tuple[ApiToken, Role | None] | None
 
 
 def holds(sources: Sources, who: Caller) -> bool:
-    """Whether what this caller showed is still good: for streams, which are let in once and last. May ask the
-    database, once in a few seconds for each session."""
+    """Whether what this caller showed is still good, and for that role: for streams, which are let in once and last.
+    May ask the database, once in a few seconds for each session."""
     if who.how == "session":
-        return _session(sources, who.digest) is not None
-    return who.how == "file" or (who.how == "token" and _token(sources, who.digest) is not None)
+        return _session(sources, who.digest) is not None  # another role ends it
+    found = _token(sources, who.digest) if who.how == "token" else None
+    now = None if found is None else _role_of(*found)
+    return who.how == "file" or (now is not None and who.role is not None and now.allows(who.role))
 
 
 def _at_least(needed: Role) -> Callable[..., Awaitable[None]]:

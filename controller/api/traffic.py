@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from controller.api.access import Caller
 from controller.api.deps import Sources
 from controller.api.history import Told
 from controller.api.history_promql import filled
@@ -25,6 +26,7 @@ from controller.api.traffic_schemas import (
 )
 from controller.core.access import ApiKey, KeyId
 from controller.core.errors import LostLease, TransientError
+from controller.core.people import Role
 from controller.core.quota import QuotaMemory, TokenLimits
 from controller.core.timeline import MINUTE, Axis, axis
 
@@ -58,14 +60,15 @@ _LINES = {
 }
 
 
-def traffic_of(sources: Sources, span: timedelta) -> TrafficOut:
-    """The traffic of the time until now. Blocks for 14 s at most, where Prometheus is slow."""
+def traffic_of(sources: Sources, span: timedelta, named: bool) -> TrafficOut:
+    """The traffic of the time until now; of keys only the ids, unless they are `named` (`sees_keys`). Blocks for 14 s
+    at most, where Prometheus is slow."""
     end = sources.now().timestamp()
     drawn = axis(end - span.total_seconds(), end, most=_POINTS, shortest=MINUTE)
     over_time, in_all = asked_by_traffic(span, drawn)
     lines = sources.history.ask(over_time, drawn)
     sums = sources.history.ask(in_all, Axis(int(end), 1, 1))
-    names = _names(sources, {key for (key,) in _counts(sums, "keys", "key")})
+    names = _names(sources, {key for (key,) in _counts(sums, "keys", "key")}) if named else None
     return TrafficOut(
         as_of=lines.as_of,
         stale_since=lines.stale_since or sums.stale_since,
@@ -78,11 +81,17 @@ def traffic_of(sources: Sources, span: timedelta) -> TrafficOut:
         keys=_keys(sums, names),
         keys_left_out=_rest(sums),
         caches=_caches(sums),
-        quotas=quotas_of(sources),
+        keys_named=named,
+        quotas=quotas_of(sources) if named else [],
         requests_per_second=_busiest(lines),
         refusals_per_second=_columns(lines, "refusals", "cause"),
         cache_hit_ratio=_columns(lines, "cache", "layer"),
     )
+
+
+def sees_keys(who: Caller) -> bool:
+    """Whether that one may know more of a key than its id. The list of them asks for the same role."""
+    return who.may(Role.OPERATOR)
 
 
 def asked_by_traffic(span: timedelta, drawn: Axis) -> tuple[str, str]:
@@ -170,14 +179,15 @@ def _plans(told: Told) -> list[PlanTrafficOut]:
     ]
 
 
-def _keys(told: Told, names: Mapping[str, ApiKey]) -> list[KeyTrafficOut]:
+def _keys(told: Told, names: Mapping[str, ApiKey] | None) -> list[KeyTrafficOut]:
+    """`names` None: they are nothing for whoever asks."""
     classes, tokens = _counts(told, "keys", "key", "code_class"), _counts(told, "key_tokens", "key")
     plans = {key: plan for key, plan in _counts(told, "keys", "key", "plan")}  # noqa: C416  dict() would copy it
     return [
         KeyTrafficOut(
             key=key,
-            name=names[key].name if key in names else None,
-            plan=plans.get(key, ""),
+            name=names[key].name if names and key in names else None,
+            plan=None if names is None else plans.get(key, ""),
             requests=round(count),
             by_class=_whole(classes, key),
             tokens=round(tokens.get((key,), 0.0)),

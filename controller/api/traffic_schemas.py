@@ -37,8 +37,8 @@ class KeyTrafficOut(CountOut):
     """Of a key. Empty: no key was given, or none that is known; `other`: those that have no series of their own."""
 
     key: str
-    name: str | None = Field(description="None for one that is in no list.")
-    plan: str
+    name: str | None = Field(description="None for one that is in no list, and for a viewer.")
+    plan: str | None = Field(description="None for a viewer.")
     tokens: int
 
 
@@ -76,7 +76,10 @@ class TrafficOut(AxisOut):
     keys: list[KeyTrafficOut] = Field(description="The busiest; at most 1000 are told apart.")
     keys_left_out: CountOut = Field(description="All other keys together.")
     caches: list[CacheTrafficOut]
-    quotas: list[QuotaOut] = Field(description="Of today, most tokens first; where no plan has a quota, empty.")
+    keys_named: bool = Field(description="Names, plans and quotas of keys are for operators; a viewer gets ids only.")
+    quotas: list[QuotaOut] = Field(
+        description="Of today, most tokens first; where no plan has a quota, and for a viewer, empty."
+    )
     requests_per_second: Numbers = Field(description="By pool, the busiest, and `` for all others.")
     refusals_per_second: Numbers = Field(description="By cause.")
     cache_hit_ratio: Numbers = Field(description="By layer.")

@@ -7,12 +7,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query
 
-from controller.api.access import VIEWER
+from controller.api.access import VIEWER, CallerDep
 from controller.api.deps import SourcesDep, policy_of
 from controller.api.inputs import Moment
 from controller.api.timeline_schemas import FleetHistoryOut, TimelineOut
 from controller.api.timelines import fleet_history, timeline_of
-from controller.api.traffic import traffic_of
+from controller.api.traffic import sees_keys, traffic_of
 from controller.api.traffic_schemas import TrafficOut
 from controller.core.timeline import MOST, STEPS, Axis, axis, axis_of
 
@@ -50,9 +50,10 @@ def fleet(sources: SourcesDep) -> FleetHistoryOut:
 
 
 @router.get("/gateway/traffic")
-def traffic(sources: SourcesDep, span: Range = "1h") -> TrafficOut:
-    """Requests by pool, plan and key, refusals by cause, hits of the caches, quotas in use."""
-    return traffic_of(sources, _possible(timedelta(**{_UNITS[span[-1]]: int(span[:-1])})))
+def traffic(sources: SourcesDep, who: CallerDep, span: Range = "1h") -> TrafficOut:
+    """Requests by pool, plan and key, refusals by cause, hits of the caches, quotas in use. For a viewer keys have
+    ids only."""
+    return traffic_of(sources, _possible(timedelta(**{_UNITS[span[-1]]: int(span[:-1])})), sees_keys(who))
 
 
 def _possible(span: timedelta) -> timedelta:

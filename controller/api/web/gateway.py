@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query
@@ -13,7 +14,7 @@ from controller.api.access import VIEWER, CallerDep
 from controller.api.deps import Sources, SourcesDep
 from controller.api.inputs import RowNumber
 from controller.api.routes.gateway import diff_of
-from controller.api.traffic import traffic_of
+from controller.api.traffic import sees_keys, traffic_of
 from controller.api.views import decision_of
 from controller.api.web import live
 from controller.api.web.gateway_rows import (
@@ -27,10 +28,12 @@ from controller.api.web.ranges import RANGES, USUAL
 from controller.api.web.shell import View, render
 from controller.api.web.templates import fragment
 from controller.api.web.texts import Texts
+from controller.core.people import Role
 from controller.core.revision import Revision
 from controller.ports import DecisionQuery, Recorded
 
 router = APIRouter(include_in_schema=False)
+_PLAIN, _NAMED = "gateway", "gateway-keys"  # what is live of it, without and with the names of keys
 _NEAR = timedelta(minutes=5)  # of a tick: a decision of it is no farther away
 
 
@@ -45,7 +48,7 @@ def gateway(
         sources,
         caller,
         "gateway.html",
-        view=View.of("gateway", range=chosen),
+        view=View.of(_NAMED if sees_keys(caller) else _PLAIN, range=chosen),
         range=chosen,
         ranges=list(RANGES),
         history=history_rows(sources.desk.revisions()),
@@ -97,10 +100,10 @@ def _decided(sources: Sources, found: Revision) -> list[Recorded]:
     return [item for item in near if (item.tick, item.term) == (moment.tick, moment.term)]
 
 
-def _render(sources: Sources, params: live.Params, texts: Texts) -> live.Fragments:
+def _render(named: bool, sources: Sources, params: live.Params, texts: Texts) -> live.Fragments:
     chosen = params.get("range", USUAL)
     now, standing, others = sources.now(), sources.desk.standing(), sources.gateways.known(sources.now())
-    traffic = traffic_rows(traffic_of(sources, RANGES.get(chosen, RANGES[USUAL])))
+    traffic = traffic_rows(traffic_of(sources, RANGES.get(chosen, RANGES[USUAL]), named))
     certificate = certificate_level(standing.certificate_ends, now)
     return {
         "gateway-standing": fragment(
@@ -111,4 +114,5 @@ def _render(sources: Sources, params: live.Params, texts: Texts) -> live.Fragmen
     }
 
 
-live.view("gateway", _render)
+live.view(_PLAIN, partial(_render, False))
+live.view(_NAMED, partial(_render, True), needs=Role.OPERATOR)

@@ -71,6 +71,11 @@ class Traffic:
     quotas: tuple[Used, ...]
 
     @property
+    def named(self) -> bool:
+        """Whether whoever looks may know more of keys than their ids."""
+        return self.told.keys_named
+
+    @property
     def most_of_key(self) -> int:
         """Requests of the busiest key, or of all that have no line of their own."""
         return max((one.requests for one in (*self.told.keys, self.told.keys_left_out)), default=0)

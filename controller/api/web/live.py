@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from controller.api.deps import LEADS, Sources
 from controller.api.history import patience
 from controller.api.web.texts import Texts, catalogs
+from controller.core.people import Role
 
 log = logging.getLogger("controller.live")
 
@@ -33,16 +34,18 @@ BEAT_S = 5.0
 _LOOK_S = 0.2
 _PAGE_S = 1.0  # for which a page waits for Prometheus; what is missing comes by itself
 _views: dict[str, Render] = {}
+_needs: dict[str, Role] = {}
 
 
-def view(name: str, render: Render) -> None:
-    """What a page shows of now. `render` gives whole elements by their id, the same for every role; it may block."""
-    _views[name] = render
+def view(name: str, render: Render, needs: Role = Role.VIEWER) -> None:
+    """What a page shows of now. `render` gives whole elements by their id, the same for every role that may see it; it
+    may block."""
+    _views[name], _needs[name] = render, needs
 
 
-def is_view(name: str) -> bool:
-    """Whether there is one of that name."""
-    return name in _views
+def needed_for(name: str) -> Role | None:
+    """The role that this view asks for; None: there is none of that name."""
+    return _needs.get(name, Role.VIEWER) if name in _views else None
 
 
 def parts_of(

@@ -114,8 +114,11 @@ async def _gone(receive: Receive) -> None:
 async def stream(request: Request, who: CallerDep, view: str = live.SHELL, seen: str = "") -> Stream:
     """The stream of a view; what it is asked for are the other parameters."""
     hub: Hub = request.app.state.live
-    if not live.is_view(view):
+    needed = live.needed_for(view)
+    if needed is None:
         raise HTTPException(404, "there is no such view")
+    if not who.may(needed):
+        raise HTTPException(403, f"this needs the role {needed}, and {who.name} is {who.role}")
     params = sorted((name, value) for name, value in request.query_params.items() if name not in ("view", "seen"))
     if len(params) > _MOST_PARAMS or any(len(value) > _LONGEST for _, value in params):
         raise HTTPException(422, "these are too many or too long parameters")

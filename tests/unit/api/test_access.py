@@ -286,6 +286,18 @@ def test_a_stream_holds_for_as_long_as_what_was_shown(world: World, client: Test
     assert holds(sources, Caller("state-directory", Role.ADMIN, "file", ""))
 
 
+def test_a_stream_of_a_token_ends_with_the_role_that_it_was_let_in_for(world: World, client: TestClient) -> None:
+    as_role(client, world.people, Role.OPERATOR, "ada")
+    (token,) = world.people.rows.tokens
+    who = Caller("ada", Role.OPERATOR, "token", "testclient", digest=token)
+
+    assert holds(world.sources(), who)
+    world.people.change_user("ada", lambda now: replace(now, role=Role.VIEWER))
+    world.door.known.forget()
+    assert not holds(world.sources(), who)
+    assert holds(world.sources(), replace(who, role=Role.VIEWER))
+
+
 @pytest.mark.parametrize("markers", [[], [VIEWER, OPERATOR]])
 def test_a_route_says_once_what_it_needs(markers: list[Any]) -> None:
     app, router = FastAPI(), APIRouter()

@@ -21,13 +21,15 @@ from controller.core.costs import Costs, Prices
 from controller.core.decision import Memory, Plan, Reason, ReasonCode, ScalePool, StartReplica
 from controller.core.event import Event
 from controller.core.model import GatewayPlan, NodeName, PoolName, ReplicaId
+from controller.core.people import Role
 from controller.core.policy import LatencyPolicy, Measure, PoolPolicy, ScalingPolicy
 from controller.core.quota import Block, DayUsage, KeyUsage, QuotaKind, QuotaMemory, TokenLimits
 from controller.ports import AccessState
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.history import FakeHistory, Value
+from tests.fakes.people import FakePeople
 from tests.fakes.store import FakeKeys, FakeStore
-from tests.unit.api.callers import TOKEN, as_admin
+from tests.unit.api.callers import TOKEN, as_admin, as_role
 
 POOL, OTHER = PoolName("llama"), PoolName("qwen")
 POLICIES = (
@@ -47,6 +49,7 @@ class Given:
     clock: FakeClock = field(default_factory=lambda: FakeClock(NOW))
     keys: FakeKeys = field(default_factory=FakeKeys)
     access: AccessState = field(default_factory=AccessState)
+    people: FakePeople = field(default_factory=FakePeople)
 
     def columns(self, **columns: Value | float) -> None:
         """What Prometheus says of numbers of the pool."""
@@ -87,6 +90,7 @@ def client(given: Given) -> Iterator[TestClient]:
         offer=Offer({"gold": TokenLimits(per_minute=100, per_day=1000)}),
         history=history,
         costs=Costs(Prices(2.0, 0.5), currency="EUR"),
+        people=given.people,
     )
     with TestClient(create_app(sources)) as made:
         yield as_admin(made)
@@ -97,8 +101,9 @@ Ask = Callable[..., Any]
 
 
 @pytest.fixture
-def ask(client: TestClient) -> Ask:
-    def get(path: str, **query: Any) -> Any:
+def ask(given: Given, client: TestClient) -> Ask:
+    def get(path: str, role: Role = Role.OPERATOR, **query: Any) -> Any:
+        as_role(client, given.people, role)
         answer = client.get(f"/api/v1/{path}", params=query)
         assert answer.status_code == 200, answer.text
         return answer.json()
@@ -375,6 +380,11 @@ def test_the_traffic_of_the_gateway(given: Given, ask: Ask) -> None:
     assert (ada["name"], ada["requests"], ada["by_class"], ada["tokens"]) == ("ada", 220, {"2xx": 200, "4xx": 20}, 8000)
     assert (nobody["key"], nobody["name"], nobody["requests"]) == ("", None, 50)
     assert told["keys_left_out"] == {"requests": 130, "by_class": {"2xx": 130}}
+    seen = ask("gateway/traffic", role=Role.VIEWER, range="6h")
+    assert [(one["key"], one["name"], one["plan"], one["requests"]) for one in seen["keys"]] == [
+        ("key_000000000001", None, None, 220), ("", None, None, 50)
+    ]  # fmt: skip
+    assert (told["keys_named"], seen["keys_named"], seen["plans"]) == (True, False, told["plans"])
     (cache,) = told["caches"]
     assert (cache["asked"], cache["hit_ratio"]) == (120, 0.25)
     assert told["requests_per_second"].keys() == {"", *(f"p{number}" for number in range(2, 12))}
@@ -393,6 +403,7 @@ def test_quotas_of_those_that_are_blocked_and_of_those_that_used_most(given: Giv
     blocks = {blocked: Block(datetime(2026, 1, 6, tzinfo=UTC), QuotaKind.DAY)}
     given.keys.add_key(key("ada", blocked))
     given.access = AccessState(counted=True, quota=QuotaMemory(usage, blocks))
+    assert ask("gateway/traffic", role=Role.VIEWER)["quotas"] == []
     first, second, *others = ask("gateway/traffic")["quotas"]
 
     assert first == {

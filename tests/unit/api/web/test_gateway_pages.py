@@ -56,7 +56,7 @@ def client(fleet: BigFleet) -> TestClient:
 
 
 def part(fleet: BigFleet, name: str, language: str = "en") -> str:
-    return live.parts_of(fleet.sources(), "gateway", {"range": "1h"}, catalogs()[language])[f"gateway-{name}"]
+    return live.parts_of(fleet.sources(), "gateway-keys", {"range": "1h"}, catalogs()[language])[f"gateway-{name}"]
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -150,6 +150,19 @@ def test_keys_need_an_operator(fleet: BigFleet, client: TestClient) -> None:
         assert ('href="/keys"' in client.get("/").text) == (status == 200)
 
 
+def test_a_viewer_knows_keys_by_their_ids_only(fleet: BigFleet, client: TestClient) -> None:
+    name, quotas = "bold &amp; brave", "Token quotas"
+    for role in (Role.VIEWER, Role.OPERATOR):
+        as_role(client, fleet.people, role)
+        page, may = client.get("/gateway").text, role is Role.OPERATOR
+        assert (name in page, quotas in page, 'data-live="/live?view=gateway-keys' in page) == (may, may, may)
+        assert "key_0" in page
+        assert "(unknown)" not in page, "what a viewer may not know is not unknown"
+    as_role(client, fleet.people, Role.VIEWER)
+    refused = client.get("/live?view=gateway-keys&range=1h")
+    assert (refused.status_code, "this needs the role operator" in refused.text) == (403, True)
+
+
 def test_a_page_of_keys_and_the_next(fleet: BigFleet, client: TestClient) -> None:
     page = client.get("/keys").text
     assert page.count("</tr>") == 51
@@ -208,7 +221,7 @@ def test_sums_and_shares() -> None:
     plan = PlanTrafficOut(plan="", requests=9, by_class={}, tokens=0, refused={"no_key": 3, "full": 1, "odd": 0})
     told = TrafficOut(
         as_of=START, stale_since=None, step_s=60, of_minutes=True, at=[], keys_of_minutes=1, pools=pools, plans=[plan],
-        keys=[], keys_left_out=CountOut(requests=0, by_class={}), caches=[],
+        keys=[], keys_named=True, keys_left_out=CountOut(requests=0, by_class={}), caches=[],
         quotas=[quota(50, 100, 30, 20), quota(9, None)], requests_per_second={}, refusals_per_second={},
         cache_hit_ratio={},
     )  # fmt: skip
