@@ -268,7 +268,8 @@ def _write(sources: Sources, who: Caller, action: str, subject: str, why: str, o
 def note_refused(sources: Sources, who: Caller, what: str, why: str) -> None:
     """Write into the audit log that something was refused, as far as there is room for that. Never raises."""
     who.noted.append(what)
-    missed = sources.door.flood.admits(sources.now().timestamp())
+    flood = sources.door.flood if who.how else sources.door.flood_of_nobody
+    missed = flood.admits(sources.now().timestamp())
     if missed is None:
         return
     more = f" ({missed} more refusals were not written down before this one)" if missed else ""

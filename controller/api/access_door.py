@@ -85,7 +85,9 @@ class Door:
     """Everything of the above."""
 
     def __init__(self) -> None:
-        self.known, self.flood, self.passwords = Known(), Flood(), Passwords()
+        self.known, self.passwords = Known(), Passwords()
+        # Apart: a gateway that asks every second with an old token leaves room for guesses at passwords.
+        self.flood, self.flood_of_nobody = Flood(), Flood()
         self._throttle, self._lock = Throttle(), threading.Lock()
 
     def begin(self, who: Who, now: datetime) -> tuple[float, Guess | None]:

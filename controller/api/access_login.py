@@ -35,6 +35,7 @@ from controller.core.throttle import Guess, Who, place_of
 _AGENT_KEPT = 200
 _BROWSER_S = 180 * 86400
 _WRONG = "the name or the password is wrong"
+_CHANGED = "that password was changed in this very moment; log in with the new one"
 _GONE = "this invitation was used, has expired or was replaced; ask for another one"
 
 
@@ -62,12 +63,13 @@ def log_in(request: Request, sources: Sources, name: str, password: str) -> Star
     """
     require_leader(sources)
     name, address, passwords = _name_of(name), address_of(request), sources.door.passwords
-    with _guessing(sources, Who(name, address, _browser(request, sources, name))) as guess:
+    caller = request.state.caller = Caller(name, None, "password", address)
+    with _guessing(sources, Who(name, address, _browser(request, sources, name)), caller, "login") as guess:
         user = sources.people.user(name)
         kept = user.password if user is not None else ""
         fits = passwords.fits(password[: LONGEST_PASSWORD + 1], kept, place_of(address))
     if not fits or user is None:
-        note_refused(sources, Caller(name, None, "password", address), "login", _WRONG)
+        note_refused(sources, caller, "login", _WRONG)
         raise HTTPException(401, _WRONG)
     sources.door.succeeded(guess)
     if passwords.outdated(user.password):
@@ -90,12 +92,15 @@ def _browser(request: Request, sources: Sources, name: str) -> str:
 
 
 @contextmanager
-def _guessing(sources: Sources, who: Who) -> Iterator[Guess]:
-    """While the password is looked at: a wrong one and a right one wait alike. Answers 429 for who must wait."""
+def _guessing(sources: Sources, who: Who, caller: Caller, what: str) -> Iterator[Guess]:
+    """While the password is looked at: a wrong one and a right one wait alike. Answers 429 for who must wait; `what` it
+    was is in the audit log then."""
     left, guess = sources.door.begin(who, sources.now())
     if guess is None:
         wait = str(math.ceil(left))
-        raise HTTPException(429, f"too many logins failed; try again in {wait} s", {"Retry-After": wait})
+        sentence = f"too many logins failed; try again in {wait} s"
+        note_refused(sources, caller, what, sentence)
+        raise HTTPException(429, sentence, {"Retry-After": wait})
     try:
         yield guess
     except BaseException:
@@ -112,10 +117,13 @@ def start_session(request: Request, sources: Sources, user: User, how: str) -> S
     now, address = sources.now(), address_of(request)
     secret = secret_of(secrets.token_bytes(SECRET_BYTES))
     agent = printable(request.headers.get("user-agent", "")[:_AGENT_KEPT])
-    note(sources, Caller(user.name, user.role, how, address), "login", f"user/{user.name}")
+    caller = Caller(user.name, user.role, how, address)
+    note(sources, caller, "login", f"user/{user.name}")
     begun = Session(digest_of(secret), user.name, now, now, address, agent)
     if not sources.people.start_session(begun, user.password):
-        raise HTTPException(401, "that password was changed in this very moment; log in with the new one")
+        note_refused(sources, caller, "login", _CHANGED)
+        request.state.caller = caller
+        raise HTTPException(401, _CHANGED)
     old = request.cookies.get(cookie_name(request))
     if old is not None:
         _end(sources, digest_of(old))
@@ -173,9 +181,10 @@ def join(request: Request, sources: Sources, code: str, password: str) -> Starte
     """
     require_leader(sources)
     now, address = sources.now(), address_of(request)
+    caller = request.state.caller = Caller("", None, "invitation", address)
     found = sources.people.invitation(digest_of(code))
     if found is None or found.expires_at <= now:
-        note_refused(sources, Caller("", None, "invitation", address), "join", _GONE)
+        note_refused(sources, caller, "join", _GONE)
         raise HTTPException(404, _GONE)
     _require_possible(password, found.name)
     kept = sources.door.passwords.make(password, place_of(address))
@@ -196,7 +205,7 @@ def change_password(sources: Sources, who: Caller, old: str, new: str) -> None:
     if user is None or not user.password:
         raise HTTPException(409, f"{who.name} has no password here, so there is none to change")
     place, passwords = place_of(who.address), sources.door.passwords
-    with _guessing(sources, Who(user.name, who.address, who.digest)) as guess:
+    with _guessing(sources, Who(user.name, who.address, who.digest), who, "password") as guess:
         fits = passwords.fits(old[: LONGEST_PASSWORD + 1], user.password, place)
     if not fits:
         note_refused(sources, who, "password", "the old password is wrong")

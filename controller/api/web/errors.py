@@ -17,7 +17,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException as AnyHttpException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from controller.api.access import READING, Caller, caller, note_refused
+from controller.api.access import Caller, caller
+from controller.api.refusals import is_noted, note_answer
 from controller.api.web import shell
 from controller.core.errors import LostLease, TransientError
 from controller.core.printable import printable
@@ -37,7 +38,6 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
-_NOTED = (401, 403, 409, 429)  # what the audit log has of changes that were asked for and not made
 _KNOWN = (403, 404, 409, 429, 500, 503)
 
 
@@ -83,8 +83,8 @@ def wants_page(request: Request) -> bool:
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, AnyHttpException)
     said = printable(str(error.detail))
-    if error.status_code in _NOTED and request.method not in READING:
-        await run_in_threadpool(_note, request, said)
+    if is_noted(request, error):
+        await run_in_threadpool(note_answer, request, error)
     if not wants_page(request):
         return await http_exception_handler(request, AnyHttpException(error.status_code, said, error.headers))
     if error.status_code == 401:
@@ -92,13 +92,6 @@ async def _refused(request: Request, error: Exception) -> Response:
         return RedirectResponse(f"/login?{urlencode({'next': here})}", 303)
     plain = said == HTTPStatus(error.status_code).phrase  # nobody's words, and no news beside the title
     return await run_in_threadpool(_page, request, error.status_code, "" if plain else said)
-
-
-def _note(request: Request, why: str) -> None:
-    """Where it is known who asks, and the route has not done so itself. As far as there is room for refusals."""
-    who = getattr(request.state, "caller", None)
-    if isinstance(who, Caller) and not who.noted:
-        note_refused(request.app.state.sources, who, f"{request.method} {request.url.path}", why)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

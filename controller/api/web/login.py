@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 from controller.api.access import PUBLIC, VIEWER, Caller, CallerDep, cookie_name, note, require_same_origin
 from controller.api.access_login import Started, give_cookie, join, log_in, log_out
 from controller.api.deps import Sources, SourcesDep
+from controller.api.refusals import is_noted, note_answer
 from controller.api.web import shell
 from controller.core.people import SECRET_BYTES, SHORTEST_PASSWORD, secret_of
 
@@ -112,6 +113,8 @@ def _through(
     try:
         started = begin()
     except HTTPException as error:
+        if is_noted(request, error):  # it becomes a page here, and nobody else hears of it
+            note_answer(request, error)
         return again(error)
     answer = RedirectResponse(onto, 303)
     give_cookie(request, answer, started)

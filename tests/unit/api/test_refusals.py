@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -103,3 +104,73 @@ def test_whoever_is_refused_writes_no_orders_for_a_terminal(world: World, client
     kept = [text for entry in world.noted() for text in (entry.subject, entry.outcome, entry.why, entry.address)]
     assert " [2J " in kept
     assert all(text.isprintable() for text in kept)
+
+
+ELSEWHERE = {"Origin": "http://evil.example"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "status"),
+    [
+        ("/api/v1/sessions", {"name": "ada", "password": PASSWORD}, ELSEWHERE, 403),
+        ("/api/v1/joins", {"code": "x", "password": PASSWORD}, ELSEWHERE, 403),
+        ("/api/v1/alerts", {}, {"Authorization": "Bearer st_guessed"}, 401),
+        ("/api/v1/gateways/edge", {"version": "1"}, {"Authorization": "Bearer st_guessed"}, 401),
+    ],
+)
+def test_what_is_refused_where_nobody_is_asked_for_has_the_address(
+    world: World, path: str, body: Any, headers: dict[str, str], status: int
+) -> None:
+    answer = world.another("192.0.2.9").post(path, json=body, headers=headers)
+
+    assert answer.status_code == status
+    (noted,) = world.noted()
+    assert (noted.subject, noted.address, noted.name) == (f"POST {path}", "192.0.2.9", "")
+    assert (noted.outcome, noted.refused) == (answer.json()["detail"], True)
+
+
+def test_who_must_wait_after_failed_logins_is_in_the_audit_log(world: World, client: TestClient) -> None:
+    world.add(User("ada", Role.OPERATOR, START))
+    for _ in range(8):
+        client.post("/api/v1/sessions", json={"name": "ada", "password": "my secret guess"})
+    csrf = {"X-CSRF-Token": logged_in(client, world.people, Role.OPERATOR, "bob")}
+    world.add(User("bob", Role.OPERATOR, START))
+    for _ in range(7):
+        client.post("/api/v1/password", json={"old": "my secret guess", "new": "y"}, headers=csrf)
+
+    told = [(entry.name, entry.how, entry.subject, entry.outcome[:15]) for entry in world.noted()]
+    assert told == [
+        *[("ada", "password", "login", "the name or the")] * 5,
+        *[("ada", "password", "login", "too many logins")] * 3,
+        *[("bob", "session", "password", "the old passwor")] * 5,
+        *[("bob", "session", "password", "too many logins")] * 2,
+    ]
+    assert "secret" not in str(world.noted())
+
+
+def test_what_the_forms_refuse_is_in_the_audit_log_once(world: World, client: TestClient) -> None:
+    world.add(User("ada", Role.OPERATOR, START))
+    page = {"Accept": "text/html"}
+    token = re.findall(r'name="csrf" value="([^"]+)"', client.get("/login", headers=page).text)[0]
+    for csrf in ("bad", *[token] * 7):
+        client.post("/login", data={"name": "ada", "password": "my secret guess", "csrf": csrf}, headers=page)
+    client.post("/join", data={"code": "secret", "password": "a", "again": "a", "csrf": "bad"}, headers=page)
+
+    told = [(entry.name, entry.subject, entry.outcome[:15]) for entry in world.noted()]
+    assert told == [
+        ("", "POST /login", "this form is to"),
+        *[("ada", "login", "the name or the")] * 5,
+        *[("ada", "login", "too many logins")] * 2,
+        ("", "POST /join", "this form is to"),
+    ]
+    assert "secret" not in str(world.noted())
+
+
+def test_whoever_is_nobody_takes_no_room_from_who_is_known(world: World, client: TestClient) -> None:
+    for _ in range(99):
+        client.post("/api/v1/alerts", headers={"Authorization": "Bearer old"})
+    csrf = {"X-CSRF-Token": logged_in(client, world.people, Role.OPERATOR)}
+    client.delete("/api/v1/sessions?of=root", headers=csrf)
+
+    assert len(world.noted()) == 61
+    assert world.noted()[-1].name == "ada"
