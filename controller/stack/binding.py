@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from controller.adapters.clock import SystemClock
 from controller.adapters.database.anybody import anybody
+from controller.adapters.database.errors import DatabaseUnusable
 from controller.api.proxies import Doors, names_for
 from controller.core.errors import TransientError
 from controller.installation import Layout
@@ -69,19 +70,22 @@ def host_to_bind(settings: Settings, layout: Layout, complain: Callable[[str], N
     """Where a controller that is being started listens: on loopback as long as nobody could log in.
 
     It is not refused altogether, as replicas must be healed also where somebody took the last user away. Where the
-    database does not answer nobody can log in, either, and what the configuration says holds.
+    database does not answer nobody can log in, either, and what the configuration says holds; a file that can never
+    answer is put aside by the controller, and the new one has nobody.
 
     Raises:
         ConfigError: the file with the database's URL is not as it must be.
     """
-    own = settings.controller
+    own, why = settings.controller, _nobody(settings)
     try:
         if own.on_loopback or _anybody(settings, layout):
             return own.host
+    except DatabaseUnusable as error:
+        why = f"controller.host is {own.host}, beyond this machine, and {error}"
     except TransientError:
         return own.host
     host = _LOOPBACK[":" in own.host]
-    complain(f"{_nobody(settings)}; until it is started anew it listens on {host}")
+    complain(f"{why}; until it is started anew it listens on {host}")
     return host
 
 

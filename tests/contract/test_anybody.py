@@ -10,6 +10,7 @@ import pytest
 
 from controller.adapters.database import DatabaseUnavailable
 from controller.adapters.database.anybody import anybody
+from controller.adapters.database.errors import DatabaseUnusable
 from controller.core.people import INVITED_FOR, STATE_DIRECTORY, Invitation, Role, User
 from tests.contract.databases import Sqlite, database_of
 from tests.fakes.clock import START
@@ -45,7 +46,7 @@ def test_a_database_that_does_not_answer_says_neither(database: Any) -> None:
     if isinstance(database, Sqlite):
         database.close()
         database.path.write_text("this is no database, and never was one")
-        with pytest.raises(DatabaseUnavailable, match="does not say who its users are: DatabaseError"):
+        with pytest.raises(DatabaseUnusable, match="does not say who its users are: DatabaseError"):
             anybody(database.where, START)
         return
     with database.gone(), pytest.raises(DatabaseUnavailable, match="does not say who its users are: OperationalError"):

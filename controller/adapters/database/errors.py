@@ -12,5 +12,10 @@ class DatabaseUnavailable(TransientError):
     """
 
 
+class DatabaseUnusable(DatabaseUnavailable):
+    """A file that nobody reads: damaged, of another version, or without the right to. Whoever opens it for writing puts
+    it aside, if it can, and begins anew."""
+
+
 class DatabaseRefused(PermanentError):
     """It can never be used as it is: no such URL, tables of another version, a missing right."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from controller.adapters.database import SqlStore
+from controller.adapters.database import SqlStore, anybody
 from controller.adapters.database.people import SqlPeople
 from controller.core.people import Role, User
 from controller.faults import ConfigError
@@ -60,12 +61,41 @@ def test_on_this_machine_nobody_is_needed(world: World) -> None:
     assert not world.complaints
 
 
-def test_a_database_that_does_not_answer_starts_nothing_that_is_open(world: World) -> None:
-    world.layout.database.write_text("this is no database, and never was one")
+@pytest.mark.parametrize("damage", ["no database", "pages", "version"])
+def test_over_a_database_that_will_be_put_aside_nothing_is_open(world: World, damage: str) -> None:
+    world.let_in()
+    if damage == "no database":
+        world.layout.database.write_text("this is no database, and never was one")
+    elif damage == "pages":  # those of the users are whole
+        with world.layout.database.open("r+b") as file:
+            file.seek(-4096, 2)
+            file.write(b"x" * 4096)
+    else:
+        with closing(sqlite3.connect(world.layout.database)) as database:
+            database.execute("PRAGMA user_version = 99")
     settings = world.settings(f"host: 0.0.0.0, {PROXIED}")
     with pytest.raises(Trouble, match="beyond this machine, and the database does not say who its users are"):
         binding.require_somebody(settings, world.layout)
-    assert binding.host_to_bind(settings, world.layout, world.complaints.append) == "0.0.0.0"  # nobody gets in, either
+
+    assert binding.host_to_bind(settings, world.layout, world.complaints.append) == "127.0.0.1"
+    assert "the database does not say who its users are" in world.complaints[0]
+    with closing(SqlStore(world.layout.database)) as store:
+        assert store.put_aside is not None
+        assert SqlPeople(store).users() == ()
+
+
+def test_a_database_that_is_busy_leaves_it_at_what_is_configured(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.let_in()
+    monkeypatch.setattr(anybody, "_BUSY_S", 0.1)
+    settings = world.settings(f"host: 0.0.0.0, {PROXIED}")
+    with closing(sqlite3.connect(world.layout.database, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        other.execute("CREATE TABLE busy (it)")
+        with pytest.raises(Trouble, match="beyond this machine, and the database does not say who its users are"):
+            binding.require_somebody(settings, world.layout)
+        assert binding.host_to_bind(settings, world.layout, world.complaints.append) == "0.0.0.0"
+    assert not world.complaints
 
 
 @pytest.mark.parametrize(("host", "bound"), [("0.0.0.0", "127.0.0.1"), ("'::'", "::1"), ("192.0.2.7", "127.0.0.1")])
