@@ -11,11 +11,13 @@ import os
 import re
 import secrets
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+TOKEN_VARIABLE = "STOKER_TOKEN"  # what the commands show, where a person sets it
 LOCAL = "local"  # the node's name where the configuration names none
 _TOKEN = re.compile(r"[0-9a-f]{64}")
 
@@ -118,6 +120,11 @@ class Installation(BaseModel):
         replace_text(layout.installation, self.model_dump_json(indent=2) + "\n")
 
 
+def for_programs(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a program or a replica inherits of it: not the token of whoever starts it, who may be an admin."""
+    return {name: value for name, value in environment.items() if name != TOKEN_VARIABLE}
+
+
 def replace_text(path: Path, text: str, mode: int = 0o644) -> None:
     """Write a file by rename; whoever reads it sees all of the old text or all of the new one."""
     partial = path.with_name(path.name + ".partial")
@@ -143,12 +150,15 @@ def metrics_token(layout: Layout) -> str:
 
 
 def kept_token(path: Path) -> str:
-    """The token in that file; made where there is none yet. Nobody but its owner may read the file."""
+    """The token in that file; made where there is none yet. Nobody but its owner may read the file: where others may,
+    somebody copied or changed it, and that ends here."""
     try:
         known = path.read_text(encoding="utf-8").strip()
     except (FileNotFoundError, UnicodeDecodeError):
         known = ""
     if _TOKEN.fullmatch(known):
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
         return known
     path.parent.mkdir(parents=True, exist_ok=True)
     made = secrets.token_hex(32)

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from controller.installation import for_programs
 from controller.stack.options import taking
 
 app = typer.Typer(help="Exporters that run on other machines, in the foreground.", no_args_is_help=True)
@@ -39,7 +40,7 @@ def _group() -> None:
 def gpu(options: ExporterOptions) -> None:
     """Tell Prometheus of this machine's GPUs, under the DCGM exporter's names, and of its CPUs and memory."""
     # Else `python -m` looks into the working directory first.
-    os.execve(sys.executable, command(options), {**os.environ, "PYTHONSAFEPATH": "1"})
+    os.execve(sys.executable, command(options), {**for_programs(os.environ), "PYTHONSAFEPATH": "1"})
 
 
 def command(options: ExporterOptions) -> list[str]:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-from controller.installation import Layout
+from controller.installation import Layout, for_programs
 from controller.settings import Settings, load
 from controller.stack import alertmanager, engine, gateway, gpu_exporter, hot_cache, prometheus
 from controller.stack.leftovers import MARK
@@ -37,7 +37,7 @@ def environment(layout: Layout, inherited: Mapping[str, str]) -> dict[str, str]:
     paths = inherited.get("PATH", os.defpath).split(os.pathsep)
     paths += [path for path in ("/usr/sbin", "/sbin") if path not in paths]  # dockerd calls iptables
     return {
-        **inherited,
+        **for_programs(inherited),
         MARK: str(layout.root),
         "STOKER_STATE_DIR": str(layout.root),
         "PATH": os.pathsep.join(paths),

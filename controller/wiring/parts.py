@@ -15,7 +15,7 @@ from controller.adapters.prometheus import PrometheusSource
 from controller.adapters.targets import FileTargets
 from controller.adapters.telemetry import Telemetry
 from controller.core.model import NodeName
-from controller.installation import LOCAL, Installation, Layout
+from controller.installation import LOCAL, Installation, Layout, for_programs
 from controller.ports import ContainerRuntime
 from controller.reconcile.fleet import Fleet
 from controller.reconcile.parts import GatewayParts, HistoryParts, Parts
@@ -87,6 +87,6 @@ def _runtimes(installation: Installation, layout: Layout, clock: SystemClock) ->
     """One for each node: Docker, or local processes."""
     if installation.runtime == "process":
         name = NodeName(LOCAL)
-        return {name: ProcessRuntime(ProcessNode(layout.replicas, dict(os.environ), name), clock)}
+        return {name: ProcessRuntime(ProcessNode(layout.replicas, for_programs(os.environ), name), clock)}
     instance = installation.instance_in(layout)
     return {NodeName(node.name): DockerRuntime(engine_of(node), instance) for node in installation.engines}

@@ -68,6 +68,14 @@ def test_the_token_is_made_once_and_for_its_owner_only(layout: Layout) -> None:
     assert stat.S_IMODE(layout.api_token.stat().st_mode) == 0o600
 
 
+def test_a_token_that_others_may_read_is_theirs_no_more(layout: Layout) -> None:
+    made = api_token(layout)
+    layout.api_token.chmod(0o644)
+
+    assert api_token(layout) == made
+    assert stat.S_IMODE(layout.api_token.stat().st_mode) == 0o600
+
+
 @pytest.mark.parametrize("found", ["", "short\n", "g" * 64])
 def test_what_is_no_token_is_replaced(layout: Layout, found: str) -> None:
     layout.root.mkdir()

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from controller.adapters.clock import SystemClock
 from controller.adapters.database import FileLock, SqlStore
+from controller.adapters.process import ProcessRuntime
 from controller.adapters.telemetry import Telemetry
 from controller.core.errors import LostLease, RuntimeRejected, TransientError
 from controller.core.model import NodeName, PoolName, ReplicaId
 from controller.installation import Installation, Layout, NodeParts, PoolParts
 from controller.settings import ConfigError
+from controller.stack.programs import environment
 from controller.stack.specs import spec_of
 from controller.wiring import Place, claim, lead, standing_by
 from controller.wiring.parts import _runtimes
@@ -163,7 +166,6 @@ def test_each_node_has_a_runtime_of_its_own(place: Place) -> None:
         NodeParts(name="a", docker_host="unix:///none/a"),
         NodeParts(name="b", docker_host="tcp://127.0.0.1:1", address="127.0.0.1"),
     )
-    from controller.adapters.clock import SystemClock
 
     made = _runtimes(Installation(runtime="docker", nodes=nodes, pools={}), place.layout, SystemClock())
 
@@ -194,3 +196,15 @@ def test_what_stands_by_says_that_it_does_not_lead(place: Place) -> None:
 
     assert "stoker_controller_leader 0.0" in page.splitlines()
     assert "stoker_controller_stands_by 1.0" in page.splitlines()
+
+
+def test_no_program_and_no_replica_inherits_the_token_of_a_person(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STOKER_TOKEN", "st_of_an_admin")
+    monkeypatch.setenv("HF_HOME", "/models")
+    (process,) = _runtimes(Installation(runtime="process", pools={}), place.layout, SystemClock()).values()
+
+    assert isinstance(process, ProcessRuntime)
+    for told in (process._node.environment, environment(place.layout, os.environ)):
+        assert ("STOKER_TOKEN" in told, told["HF_HOME"]) == (False, "/models")
