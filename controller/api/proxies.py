@@ -65,6 +65,7 @@ class Doorway:
             return
         if trusted:
             _take_host(scope)
+            self._cut_addresses(scope)
         if (name := self._unknown_name(scope)) is not None:
             await _refuse(send, _MISDIRECTED, _NOT_OURS.format(name=name))
         elif trusted:
@@ -76,8 +77,17 @@ class Doorway:
     def _trusts(self, peer: str) -> bool:
         if not self._networks:
             return False
-        address = _address(peer)
+        address = _address(peer) or _address(_name(peer))  # some proxies add a port
         return address is not None and any(address in network for network in self._networks)
+
+    def _cut_addresses(self, scope: Scope) -> None:
+        """Leave of X-Forwarded-For what our proxies saw: from the right up to the first address that is none of theirs,
+        and where all are, only the last one. Whatever stands before that is the client's own text."""
+        told = [part.strip() for line in _headers(scope, b"x-forwarded-for") for part in line.split(",")]
+        seen = next((at for at in range(len(told) - 1, -1, -1) if not self._trusts(told[at])), len(told) - 1)
+        if told:
+            others = [(name, value) for name, value in scope["headers"] if name != b"x-forwarded-for"]
+            scope["headers"] = [*others, (b"x-forwarded-for", ", ".join(told[seen:]).encode("latin-1"))]
 
     async def _inside(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What a proxy passed on: an address that is none is taken for no better than the proxy's own."""
@@ -153,12 +163,17 @@ def _name(host: str) -> str:
 
 
 def _header(scope: Scope, wanted: bytes) -> str:
-    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), "")
+    return next(iter(_headers(scope, wanted)), "")
+
+
+def _headers(scope: Scope, wanted: bytes) -> list[str]:
+    return [value.decode("latin-1") for name, value in scope["headers"] if name == wanted]
 
 
 def _take_host(scope: Scope) -> None:
-    """What the client asked the proxy for takes the place of what the proxy asked us for."""
-    told = _header(scope, b"x-forwarded-host").rpartition(",")[2].strip()
+    """What the client asked the proxy for takes the place of what the proxy asked us for. The last one, as it is what
+    the proxy nearest to us says, on whichever line."""
+    told = ",".join(_headers(scope, b"x-forwarded-host")).rpartition(",")[2].strip()
     if told:
         others = [(name, value) for name, value in scope["headers"] if name != b"host"]
         scope["headers"] = [(b"host", told.encode("latin-1")), *others]

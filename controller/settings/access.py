@@ -52,7 +52,7 @@ def _network(value: str) -> str:
     try:
         network = ipaddress.ip_network(value)
     except ValueError as error:
-        raise ValueError(f"{value!r} is no address or network; write one such as 192.0.2.7 or 10.0.0.0/8") from error
+        raise ValueError(f"{value!r} is no address or network; write one such as 192.0.2.7 or 192.0.2.8/31") from error
     if network.prefixlen == 0 or str(network) == _NOBODY:
         raise ValueError(f"{value} is not the address of a proxy; name those that you trust")
     return str(network)

@@ -35,7 +35,7 @@ def oidc(text: str) -> OidcSettings:
         ("host: 'a b'", "'a b' is no address to listen on"),
         ("tls: {certificate: c.pem, key: /k}", "is no absolute path"),
         ("tls: {certificate: /c.pem}", "`controller.tls.key` is missing"),
-        ("trusted_proxies: [proxy]", "'proxy' is no address or network; write one such as 192.0.2.7 or 10.0.0.0/8"),
+        ("trusted_proxies: [proxy]", "'proxy' is no address or network; write one such as 192.0.2.7 or 192.0.2.8/31"),
         ("trusted_proxies: ['0.0.0.0/0']", "is not the address of a proxy"),
         ("trusted_proxies: [10.0.0.1/8]", "is no address or network"),
         ("public_url: stoker.example.org", "write https://HOST or https://HOST:PORT, without a path"),

@@ -86,6 +86,54 @@ def test_whose_word_on_the_client_counts(peer: str, headers: dict[str, str], cli
     assert (seen.scope["client"][0], seen.scope["scheme"]) == (client, scheme)
 
 
+@pytest.mark.parametrize(
+    ("told", "client"),
+    [
+        (["10.9.9.9, 10.1.2.3"], "10.1.2.3"),  # all of them could be proxies: the client wrote the first one
+        (["10.9.9.9", "10.1.2.3"], "10.1.2.3"),
+        ([f"10.9.9.9, {CLIENT}, 10.1.2.3"], CLIENT),
+        ([f"10.9.9.9, {CLIENT}:50000, 10.1.2.3:443"], CLIENT),
+        ([f"10.9.9.9, {CLIENT}", "10.1.2.3, 10.1.2.4"], CLIENT),
+        (["1.2.3.4, <script>, 10.1.2.3"], PROXY),
+        (["10.9.9.9, [2001:db8::1]:443"], "2001:db8::1"),
+        ([""], PROXY),
+    ],
+)
+def test_of_several_addresses_that_counts_which_a_proxy_of_ours_saw(told: list[str], client: str) -> None:
+    seen: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["client"][0])
+
+    headers = [(b"host", b"localhost"), *((b"x-forwarded-for", line.encode()) for line in told)]
+    scope = {
+        "type": "http", "scheme": "http", "client": (PROXY, 1), "server": ("10.0.0.1", 8000), "headers": headers
+    }  # fmt: skip
+    asyncio.run(Doorway(app, Doors(trusted=("10.0.0.0/8",)))(scope, None, None))  # type: ignore[arg-type]
+    assert seen == [client]
+
+
+def test_of_several_hosts_the_last_one_counts() -> None:
+    def name(*told: bytes) -> int:
+        statuses: list[int] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            statuses.append(200)
+
+        async def send(message: Any) -> None:
+            statuses.append(message.get("status", 0))
+
+        headers = [(b"host", b"localhost"), *((b"x-forwarded-host", one) for one in told)]
+        scope = {
+            "type": "http", "scheme": "http", "client": (PROXY, 1), "server": ("10.0.0.1", 8000), "headers": headers
+        }  # fmt: skip
+        asyncio.run(Doorway(app, BEYOND)(scope, None, send))  # type: ignore[arg-type]
+        return statuses[0]
+
+    assert name(b"localhost", b"evil.example") == 421
+    assert name(b"evil.example", b"stoker.example.org") == 200
+
+
 def test_a_proxy_says_what_the_client_asked_for() -> None:
     headers = dict(ask(BEYOND, PROXY, x_forwarded_host="stoker.example.org").scope["headers"])
     assert headers[b"host"] == b"stoker.example.org"
