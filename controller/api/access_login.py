@@ -30,7 +30,7 @@ from controller.core.people import (
     secret_of,
 )
 from controller.core.printable import printable
-from controller.core.throttle import Guess, Who, place_of
+from controller.core.throttle import Guess, Who, site_of
 
 _AGENT_KEPT = 200
 _BROWSER_S = 180 * 86400
@@ -64,16 +64,17 @@ def log_in(request: Request, sources: Sources, name: str, password: str) -> Star
     require_leader(sources)
     name, address, passwords = _name_of(name), address_of(request), sources.door.passwords
     caller = request.state.caller = Caller(name, None, "password", address)
-    with _guessing(sources, Who(name, address, _browser(request, sources, name)), caller, "login") as guess:
+    browser = _browser(request, sources, name)
+    with _guessing(sources, Who(name, address, browser), caller, "login") as guess:
         user = sources.people.user(name)
         kept = user.password if user is not None else ""
-        fits = passwords.fits(password[: LONGEST_PASSWORD + 1], kept, place_of(address))
+        fits = passwords.fits(password[: LONGEST_PASSWORD + 1], kept, site_of(address), known=bool(browser))
     if not fits or user is None:
         note_refused(sources, caller, "login", _WRONG)
         raise HTTPException(401, _WRONG)
     sources.door.succeeded(guess)
     if passwords.outdated(user.password):
-        user = _renewed(sources, user, passwords.make(password, place_of(address)))
+        user = _renewed(sources, user, passwords.make(password, site_of(address), known=True))
     return start_session(request, sources, user, "password")
 
 
@@ -187,7 +188,7 @@ def join(request: Request, sources: Sources, code: str, password: str) -> Starte
         note_refused(sources, caller, "join", _GONE)
         raise HTTPException(404, _GONE)
     _require_possible(password, found.name)
-    kept = sources.door.passwords.make(password, place_of(address))
+    kept = sources.door.passwords.make(password, site_of(address), known=True)
     before = sources.people.user(found.name)
     role = found.role if before is None else before.role
     note(sources, Caller(found.name, role, "invitation", address), "join", f"user/{found.name}")
@@ -204,15 +205,15 @@ def change_password(sources: Sources, who: Caller, old: str, new: str) -> None:
     user = sources.people.user(who.name)
     if user is None or not user.password:
         raise HTTPException(409, f"{who.name} has no password here, so there is none to change")
-    place, passwords = place_of(who.address), sources.door.passwords
+    place, passwords = site_of(who.address), sources.door.passwords
     with _guessing(sources, Who(user.name, who.address, who.digest), who, "password") as guess:
-        fits = passwords.fits(old[: LONGEST_PASSWORD + 1], user.password, place)
+        fits = passwords.fits(old[: LONGEST_PASSWORD + 1], user.password, place, known=True)
     if not fits:
         note_refused(sources, who, "password", "the old password is wrong")
         raise HTTPException(403, "the old password is wrong")
     sources.door.succeeded(guess)
     _require_possible(new, user.name)
-    kept = passwords.make(new, place)
+    kept = passwords.make(new, place, known=True)
     note(sources, who, "password change", f"user/{user.name}")
     changed = sources.people.change_user(user.name, _unless_changed(user, kept), but=who.digest)
     if changed is None or changed.password != kept:

@@ -1,12 +1,15 @@
 """How long somebody waits after logins that failed. Pure; times are seconds by any clock that only goes forward.
 
-Failures are counted three ways, and a login waits for the longest:
+Failures are counted four ways, and a login waits for the longest:
 
 - of a name from one place: who guesses at one person from one place;
 - of a place, whatever the name: who tries one password on many people;
+- of a site likewise, where the place is a part of one: who has many places;
 - of a name, whatever the place: who guesses at one person from many places.
 
-A place is an IPv4 address, or the 64 first bits of an IPv6 one: below them whoever has one address has all.
+A place is an IPv4 address, or the 64 first bits of an IPv6 one: below them whoever has one address has all. A site is
+the 48 first bits: so much is given to one customer, with 65,536 places in it. Some providers share it out to 256
+customers, so a site is let guess as often as three places, and then still once a minute.
 
 A browser in which that person has logged in before shows so, and is counted by itself and by nothing else: else whoever
 wants to keep somebody out would only have to fail in that name, from anywhere. The third stays short, as it hits the
@@ -25,7 +28,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 FORGOTTEN_S = 3600.0
 MOST = 10_000  # keys of each kind; whoever fails from more places than that pushes out the oldest
-_HOST_BITS = 64
+_PLACE_BITS, _SITE_BITS = 64, 48  # of an IPv6 address
 
 
 def place_of(address: str) -> str:
@@ -38,7 +41,14 @@ def place_of(address: str) -> str:
         return str(known)
     if known.ipv4_mapped is not None:
         return str(known.ipv4_mapped)
-    return str(ip_network((known, 128 - _HOST_BITS), strict=False))
+    return str(ip_network((known, _PLACE_BITS), strict=False))
+
+
+def site_of(address: str) -> str:
+    """The larger place around it; the place itself, where that is an IPv4 address."""
+    place = place_of(address)
+    within, _, bits = place.partition("/")
+    return str(ip_network((within, _SITE_BITS), strict=False)) if bits else place
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +64,7 @@ class Rule:
         return 0.0 if over < 0 else min(self.longest_s, 2.0 ** min(over, 30))
 
 
-PAIR, PLACE, NAME = Rule(5, 300.0), Rule(20, 300.0), Rule(20, 30.0)
+PAIR, PLACE, SITE, NAME = Rule(5, 300.0), Rule(20, 300.0), Rule(60, 60.0), Rule(20, 30.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +135,11 @@ class Guess:
 
 
 class Throttle:
-    """All three kinds."""
+    """All four kinds."""
 
     def __init__(self) -> None:
         self._pairs, self._places, self._names = Failures(PAIR), Failures(PLACE), Failures(NAME)
+        self._sites = Failures(SITE)
 
     def begin(self, who: Who, now: float) -> tuple[float, Guess | None]:
         """How long the login must wait, or, where that is 0, the guess, which counts as failed for now."""
@@ -146,7 +157,7 @@ class Throttle:
     def succeeded(self, guess: Guess) -> None:
         """It was that person, who may have mistyped before. Others of the place go on being counted."""
         for (kind, key), before in zip(self._counted(guess.who), guess.before, strict=True):
-            if kind is self._places:
+            if kind in (self._places, self._sites):
                 kind.take_back(key, guess.at, before)
             else:
                 kind.forget(key)
@@ -154,5 +165,6 @@ class Throttle:
     def _counted(self, who: Who) -> list[tuple[Failures, Hashable]]:
         if who.browser:
             return [(self._pairs, (who.name, "browser", who.browser))]
-        place = place_of(who.address)
-        return [(self._pairs, (who.name, place)), (self._places, place), (self._names, who.name)]
+        place, site = place_of(who.address), site_of(who.address)
+        wider: list[tuple[Failures, Hashable]] = [] if site == place else [(self._sites, site)]
+        return [(self._pairs, (who.name, place)), (self._places, place), *wider, (self._names, who.name)]

@@ -152,8 +152,8 @@ def test_the_old_password_lets_nobody_in_who_was_being_looked_at_when_it_changed
     csrf = {"X-CSRF-Token": log_in(owner).json()["csrf"]}
     fits = world.door.passwords.fits
 
-    def slow(password: str, kept: str, place: str) -> bool:
-        found = fits(password, kept, place)
+    def slow(password: str, kept: str, place: str, *, known: bool) -> bool:
+        found = fits(password, kept, place, known=known)
         world.door.passwords.fits = fits  # type: ignore[method-assign]
         changed = owner.post("/api/v1/password", json={"old": PASSWORD, "new": NEW}, headers=csrf)
         assert changed.status_code == 204
@@ -213,22 +213,40 @@ def test_only_so_many_wait_for_their_password_to_be_looked_at() -> None:
         thread.join()
 
     assert (refused, fits) == ([503] * 7, [True] * 5)
-    assert not passwords._waiting
+    assert passwords._waiting == {False: {}, True: {}}
 
 
 def test_one_place_does_not_fill_the_queue() -> None:
     passwords = Passwords(PasswordHasher(time_cost=2, memory_cost=64, parallelism=1))
     kept = passwords.make(PASSWORD, "here")
-    with ThreadPoolExecutor() as pool, passwords._one("here"):
+    with ThreadPoolExecutor() as pool, passwords._one("here", False):
         second = pool.submit(passwords.fits, PASSWORD, kept, "here")
-        wait_for(lambda: passwords._waiting["here"] == 2, 10, "it waits")
+        wait_for(lambda: passwords._waiting[False]["here"] == 2, 10, "it waits")
         with pytest.raises(HTTPException, match="503"):
             passwords.fits(PASSWORD, kept, "here")
         other = pool.submit(passwords.fits, PASSWORD, kept, "there")
-        wait_for(lambda: passwords._waiting["there"] == 1, 10, "it waits, too")
+        wait_for(lambda: passwords._waiting[False]["there"] == 1, 10, "it waits, too")
 
     assert second.result()
     assert other.result()
+
+
+def test_strangers_keep_nobody_out_who_is_known(world: World) -> None:
+    passwords, browser, invited = world.door.passwords, world.another("192.0.2.1"), world.another("192.0.2.2")
+    assert log_in(browser).status_code == 201
+    code = invite(as_admin(world.another())).json()["code"]
+    with ThreadPoolExecutor(max_workers=9) as pool:
+        with passwords._turn:  # somebody's takes long
+            guesses = [
+                pool.submit(log_in, world.another(f"198.51.100.{number // 2}"), f"x{number}", "wrong")
+                for number in range(5)
+            ]
+            wait_for(lambda: passwords._waiting[False].total() == 5, 10, "they fill the queue")
+            assert log_in(world.another("192.0.2.3")).status_code == 503
+            known = [pool.submit(log_in, browser), pool.submit(join, invited, code)]
+            wait_for(lambda: passwords._waiting[True].total() == 2, 10, "they wait, too")
+        assert [one.result().status_code for one in known] == [201, 201]
+        assert [one.result().status_code for one in guesses] == [401] * 5
 
 
 def invite(client: TestClient, name: str = "bob", **wanted: Any) -> Response:

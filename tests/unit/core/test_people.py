@@ -26,7 +26,7 @@ from controller.core.people import (
     token_prefix,
     token_text,
 )
-from controller.core.throttle import FORGOTTEN_S, MOST, Failures, Rule, Throttle, Who, place_of
+from controller.core.throttle import FORGOTTEN_S, MOST, Failures, Rule, Throttle, Who, place_of, site_of
 from tests.fakes.clock import START
 
 VIEWER, OPERATOR, ADMIN = Role
@@ -182,6 +182,32 @@ def test_a_known_browser_is_counted_by_itself() -> None:
 )
 def test_who_has_one_address_of_a_network_has_all(address: str, place: str) -> None:
     assert place_of(address) == place
+
+
+@pytest.mark.parametrize(
+    ("address", "site"),
+    [("192.0.2.1", "192.0.2.1"), ("2001:db8:1:2::7", "2001:db8:1::/48"), ("testclient", "testclient"), ("", "")],
+)
+def test_a_site_has_many_places_of_ipv6(address: str, site: str) -> None:
+    assert site_of(address) == site
+
+
+def test_who_has_many_networks_is_counted_in_all_of_them() -> None:
+    throttle, another = Throttle(), Who("ada", "2001:db8:1:ffff::1")
+    for number in range(60):
+        assert wait_s(throttle, another) == 0.0
+        fail(throttle, Who(f"user-{number}", f"2001:db8:1:{number:x}::1"))
+
+    assert wait_s(throttle, another) == 1.0
+    assert wait_s(throttle, replace(another, address="2001:db8:2::1")) == 0.0
+    assert wait_s(throttle, replace(another, browser="known")) == 0.0
+    _, right = throttle.begin(another, 1.0)
+    assert right is not None
+    throttle.succeeded(right)
+    assert wait_s(throttle, another, 0.5) == 0.5, "others of the site go on being counted"
+    for second in range(1, 3600):
+        throttle.begin(Who(f"user-{second}", f"2001:db8:1:{second:x}::2"), float(second))
+    assert wait_s(throttle, another, 3599.0) <= 60.0
 
 
 def test_one_network_is_one_place() -> None:
