@@ -1,8 +1,8 @@
 """Who asks, and what that needs: the one place where a role is looked at.
 
 Each route has exactly one marker among its dependencies (`dependencies=[VIEWER]`, or its router's); `create_app`
-refuses to start with a route that has none. A route that changes something takes `CallerDep` and calls `note` right
-before the change. In tests `tests/unit/api/callers.py` logs in: `as_admin(client)`.
+refuses to start with a route that has none. A route that changes something takes `CallerDep` and changes it within
+`doing`, which calls `note` right before. In tests `tests/unit/api/callers.py` logs in: `as_admin(client)`.
 """
 
 from __future__ import annotations
@@ -257,7 +257,8 @@ def note_healing(
     try:
         _write(sources, who, action, subject, why, outcome)
     except TransientError as error:
-        message = f"{who.name} from {who.address} did {action}, which the audit log lacks: {error}."
+        did = "did" if outcome == "done" else "tried"
+        message = f"{who.name} from {who.address} {did} {action}, which the audit log lacks: {error}."
         sources.tell([Event(sources.now(), "audit_write_failed", subject, type(error).__name__, message)])
 
 

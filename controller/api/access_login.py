@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 
 from fastapi import HTTPException, Request, Response
 
-from controller.api.access import Caller, address_of, cookie_name, note, note_refused
+from controller.api.access import Caller, address_of, cookie_name, note_refused
 from controller.api.deps import LEADS, Sources
+from controller.api.doing import doing
 from controller.core.people import (
     LONGEST,
     LONGEST_PASSWORD,
@@ -119,12 +120,11 @@ def start_session(request: Request, sources: Sources, user: User, how: str) -> S
     secret = secret_of(secrets.token_bytes(SECRET_BYTES))
     agent = printable(request.headers.get("user-agent", "")[:_AGENT_KEPT])
     caller = Caller(user.name, user.role, how, address)
-    note(sources, caller, "login", f"user/{user.name}")
     begun = Session(digest_of(secret), user.name, now, now, address, agent)
-    if not sources.people.start_session(begun, user.password):
-        note_refused(sources, caller, "login", _CHANGED)
-        request.state.caller = caller
-        raise HTTPException(401, _CHANGED)
+    with doing(sources, caller, "login", f"user/{user.name}"):
+        if not sources.people.start_session(begun, user.password):
+            request.state.caller = caller
+            raise HTTPException(401, _CHANGED)
     old = request.cookies.get(cookie_name(request))
     if old is not None:
         _end(sources, digest_of(old))
@@ -191,10 +191,10 @@ def join(request: Request, sources: Sources, code: str, password: str) -> Starte
     kept = sources.door.passwords.make(password, site_of(address), known=True)
     before = sources.people.user(found.name)
     role = found.role if before is None else before.role
-    note(sources, Caller(found.name, role, "invitation", address), "join", f"user/{found.name}")
-    user = sources.people.accept(found.digest, kept, now)
-    if user is None:
-        raise HTTPException(404, _GONE)
+    with doing(sources, Caller(found.name, role, "invitation", address), "join", f"user/{found.name}"):
+        user = sources.people.accept(found.digest, kept, now)
+        if user is None:
+            raise HTTPException(404, _GONE)
     sources.door.known.forget()
     return start_session(request, sources, user, "invitation")
 
@@ -214,10 +214,11 @@ def change_password(sources: Sources, who: Caller, old: str, new: str) -> None:
     sources.door.succeeded(guess)
     _require_possible(new, user.name)
     kept = passwords.make(new, place, known=True)
-    note(sources, who, "password change", f"user/{user.name}")
-    changed = sources.people.change_user(user.name, _unless_changed(user, kept), but=who.digest)
-    if changed is None or changed.password != kept:
-        raise HTTPException(409, f"{who.name} was removed or got another password meanwhile; this one was not taken")
+    with doing(sources, who, "password change", f"user/{user.name}"):
+        changed = sources.people.change_user(user.name, _unless_changed(user, kept), but=who.digest)
+        if changed is None or changed.password != kept:
+            gone = f"{who.name} was removed or got another password meanwhile; this one was not taken"
+            raise HTTPException(409, gone)
     sources.door.known.forget()
 
 

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
 
-from controller.api.access import OPERATOR, VIEWER, CallerDep, note_healing
+from controller.api.access import OPERATOR, VIEWER, CallerDep
 from controller.api.deps import Sources, SourcesDep
+from controller.api.doing import doing
 from controller.api.gateway_schemas import (
     CauseOut,
     DiffOut,
@@ -19,7 +20,7 @@ from controller.api.gateway_schemas import (
 )
 from controller.api.inputs import RowNumber
 from controller.core.errors import GatewayRejected
-from controller.core.revision import Revision
+from controller.core.revision import Reverted, Revision
 from controller.core.revision import diff as revision_diff
 
 router = APIRouter(prefix="/api/v1/gateway")
@@ -92,29 +93,30 @@ def revert(wanted: RevertIn, sources: SourcesDep, who: CallerDep) -> RevertedOut
     nginx refuses its settings: nothing is changed then. As it mends what is broken, it is done also while the audit log
     cannot be written; the controller's own log has it then.
     """
-    undo = wanted.number is None
-    subject = "gateway" if undo else f"gateway/{wanted.number}"
-    if wanted.number is not None and sources.desk.revision(wanted.number) is None:
-        raise _missing(wanted.number)
-    note_healing(sources, who, "gateway undo" if undo else "gateway revert", subject, wanted.why)
-    try:
-        if wanted.number is None:
+    number = wanted.number
+    if number is None:
+        with doing(sources, who, "gateway undo", "gateway", wanted.why, healing=True):
             done = sources.desk.undo()
-        else:
-            done = sources.desk.revert(wanted.number, wanted.why, sources.access().usable)
-    except KeyError as error:
-        raise _missing(wanted.number) from error
-    except GatewayRejected as error:
-        note_healing(sources, who, "gateway revert", subject, wanted.why, f"failed: {error}")
-        raise HTTPException(
-            409, f"the settings of {wanted.number} cannot be used: {error}; nothing is changed"
-        ) from error
+    else:
+        if sources.desk.revision(number) is None:
+            raise _missing(number)
+        with doing(sources, who, "gateway revert", f"gateway/{number}", wanted.why, healing=True):
+            done = _go_back(sources, number, wanted.why)
     if done.changed:
         sources.wake()
     return RevertedOut(changed=done.changed, text=done.text)
 
 
-def _missing(number: int | None) -> HTTPException:
+def _go_back(sources: Sources, number: int, why: str) -> Reverted:
+    try:
+        return sources.desk.revert(number, why, sources.access().usable)
+    except KeyError as error:
+        raise _missing(number) from error
+    except GatewayRejected as error:
+        raise HTTPException(409, f"the settings of {number} cannot be used: {error}; nothing is changed") from error
+
+
+def _missing(number: int) -> HTTPException:
     return HTTPException(404, f"there is no revision {number}; `stoker gateway history` shows those that are kept")
 
 

@@ -12,8 +12,9 @@ from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, HTTPException, Query, Response
 
-from controller.api.access import OPERATOR, CallerDep, note
+from controller.api.access import OPERATOR, CallerDep
 from controller.api.deps import Offer, Sources, SourcesDep
+from controller.api.doing import doing
 from controller.api.happened import happened
 from controller.api.key_schemas import KeyIn, KeyOut, KeysQuery, NewKeyOut, RevokeIn, RotatedOut, RotateIn
 from controller.core.access import (
@@ -64,8 +65,8 @@ def create(wanted: KeyIn, sources: SourcesDep, who: CallerDep, response: Respons
     grant = _grant(wanted, sources.offer, now)
     _require_room(sources)
     key = issue(grant, entropy, now)
-    note(sources, who, "key create", f"key/{key.id}", _words("For", key, wanted.why))
-    sources.keys.add_key(key)
+    with doing(sources, who, "key create", f"key/{key.id}", _words("For", key, wanted.why)):
+        sources.keys.add_key(key)
     _happened(sources, "key_created", key.id, f"Was made with {_plan(key)}.")
     response.headers.update(_NEVER_STORED)
     return NewKeyOut(key=secret_of(entropy), **_told(key, sources.offer, sources.access(), now))
@@ -77,17 +78,17 @@ def end(key: str, sources: SourcesDep, who: CallerDep, wanted: RevokeIn | None =
     now, why = sources.now(), wanted.why if wanted else ""
     known = _known(key, sources)
     if known.revoked_at is None:
-        note(sources, who, "key revoke", f"key/{key}", _words("Was for", known, why))
-    before: list[ApiKey] = []
+        before: list[ApiKey] = []
 
-    def change(known: ApiKey) -> tuple[ApiKey]:
-        before.append(known)
-        return (revoke(known, now),)
+        def change(known: ApiKey) -> tuple[ApiKey]:
+            before.append(known)
+            return (revoke(known, now),)
 
-    (after,) = sources.keys.change_key(KeyId(key), change) or _missing(key)
-    if before[0].revoked_at is None:
-        _happened(sources, "key_revoked", after.id, f"Was revoked; it had {_plan(after)}.")
-    return KeyOut(**_told(after, sources.offer, sources.access(), now))
+        with doing(sources, who, "key revoke", f"key/{key}", _words("Was for", known, why)):
+            (known,) = sources.keys.change_key(KeyId(key), change) or _missing(key)
+        if before[0].revoked_at is None:
+            _happened(sources, "key_revoked", known.id, f"Was revoked; it had {_plan(known)}.")
+    return KeyOut(**_told(known, sources.offer, sources.access(), now))
 
 
 @router.post("/{key}/rotate", status_code=201)
@@ -98,13 +99,13 @@ def renew(
     given, now, entropy = wanted or RotateIn(), sources.now(), secrets.token_bytes(ENTROPY_BYTES)
     found = _known(key, sources)
     _require_rotatable(found, now)
-    note(sources, who, "key rotate", f"key/{key}", _words("Is for", found, given.why))
 
     def change(known: ApiKey) -> tuple[ApiKey, ApiKey]:
         _require_rotatable(known, now)
         return rotate(known, entropy, now, timedelta(seconds=given.grace_s))
 
-    old, new = sources.keys.change_key(KeyId(key), change) or _missing(key)
+    with doing(sources, who, "key rotate", f"key/{key}", _words("Is for", found, given.why)):
+        old, new = sources.keys.change_key(KeyId(key), change) or _missing(key)
     assert old.expires_at is not None  # rotate set it
     _happened(sources, "key_rotated", old.id, f"{new.id} takes its place with {_plan(new)}.")
     response.headers.update(_NEVER_STORED)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import RedirectResponse
 
-from controller.api.access import PUBLIC, Caller, address_of, note, note_refused
+from controller.api.access import PUBLIC, Caller, address_of, note_refused
 from controller.api.access_login import give_cookie, require_leader, start_session
 from controller.api.deps import Sources, SourcesDep, base_of
+from controller.api.doing import doing
 from controller.api.oidc import Attempt, GroupsRefuse, SingleSignOn
 from controller.api.routes.people import other_admins
 from controller.core.errors import LoginRefused
@@ -95,8 +96,9 @@ def _taken_in(request: Request, sources: Sources, found: User) -> User:
         if known is not None:
             require_admin(user.name, known.role, user.role, other_admins(sources, user))
         who = Caller(user.name, user.role, "oidc", address_of(request))
-        note(sources, who, "user role", f"user/{user.name}", f"From {before} to {user.role}, by the groups there.")
-        user = sources.people.take_in(found)
+        told = f"From {before} to {user.role}, by the groups there."
+        with doing(sources, who, "user role", f"user/{user.name}", told):
+            user = sources.people.take_in(found)
     except LastAdmin as error:
         raise GroupsRefuse(f"the groups there make {found.name} {found.role}, but {error}", found.source) from error
     sources.door.known.forget()
@@ -108,8 +110,8 @@ def _put_out(request: Request, sources: Sources, source: str) -> None:
     for user in sources.people.users():
         if user.source == source and _has_begun(sources, user):
             who = Caller(user.name, user.role, "oidc", address_of(request))
-            note(sources, who, "access end", f"user/{user.name}", "Sessions and tokens, by the groups there.")
-            sources.people.put_out(user.name, source)
+            with doing(sources, who, "access end", f"user/{user.name}", "Sessions and tokens, by the groups there."):
+                sources.people.put_out(user.name, source)
             sources.door.known.forget()
 
 

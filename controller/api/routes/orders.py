@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter, HTTPException
 
-from controller.api.access import OPERATOR, VIEWER, CallerDep, note
+from controller.api.access import OPERATOR, VIEWER, CallerDep
 from controller.api.deps import Sources, SourcesDep
+from controller.api.doing import doing
 from controller.api.schemas import OrderIn, OrderOut
 from controller.core.gpus import held
 from controller.core.model import Order, OrderKind
@@ -40,18 +41,18 @@ def give(wanted: OrderIn, sources: SourcesDep, who: CallerDep) -> OrderOut:
     kind, subject = OrderKind(wanted.kind), wanted.subject
     _require_known(kind, subject, sources)
     order = Order(kind, subject, sources.now(), wanted.why)
+    standing: list[Order] = []
+    holds = True
     if kind is OrderKind.RELEASE and not subject.startswith(POOL):
         standing = [known for known in sources.store.orders() if known.subject == subject]
-        faulty = subject.startswith(GPU) and _is_faulty(subject.removeprefix(GPU), sources)
-        if not standing and not faulty:
+        holds = subject.startswith(GPU) and _is_faulty(subject.removeprefix(GPU), sources)
+        if not standing and not holds:
             raise HTTPException(409, f"nothing is ordered of {subject}, so there is nothing to release it from")
-        note(sources, who, f"order {kind}", subject, wanted.why)
-        sources.store.drop_orders(standing)
-        if faulty:
+    with doing(sources, who, f"order {kind}", subject, wanted.why):
+        if standing:
+            sources.store.drop_orders(standing)
+        if holds:
             sources.store.give_order(order)
-    else:
-        note(sources, who, f"order {kind}", subject, wanted.why)
-        sources.store.give_order(order)
     sources.wake()
     return order_of(order)
 

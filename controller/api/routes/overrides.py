@@ -11,8 +11,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query
 
-from controller.api.access import OPERATOR, CallerDep, note
+from controller.api.access import OPERATOR, CallerDep
 from controller.api.deps import Sources, SourcesDep, policy_of
+from controller.api.doing import doing
 from controller.api.happened import happened
 from controller.api.override_schemas import BoundsIn, PauseIn, PoolOverrideOut, ResumeIn, bounds_of, pause_of
 from controller.core.event import Event
@@ -32,8 +33,8 @@ def pause(pool: str, wanted: PauseIn, sources: SourcesDep, who: CallerDep) -> Po
     now = sources.now()
     until = now + timedelta(seconds=wanted.for_s) if wanted.for_s is not None else None
     made = Pause(now, who.name, wanted.why, until)
-    note(sources, who, "pause", f"pool/{pool}", _for(wanted).removeprefix(": ").strip())
-    after = sources.overrides.change_override(policy.pool, lambda known: replace(known, pause=made))
+    with doing(sources, who, "pause", f"pool/{pool}", _for(wanted).removeprefix(": ").strip()):
+        after = sources.overrides.change_override(policy.pool, lambda known: replace(known, pause=made))
     numbers = {"for_s": wanted.for_s} if wanted.for_s is not None else {}
     _done(sources, policy, "pool_paused", f"By {who.name}{_for(wanted)}.", numbers)
     return _told(policy, after)
@@ -47,8 +48,8 @@ def resume(pool: str, sources: SourcesDep, who: CallerDep, wanted: ResumeIn | No
         by_file = policy.mode is Mode.PAUSED
         right = "it is the configuration that pauses it: set its mode there, and `stoker apply`" if by_file else ""
         raise HTTPException(409, f"nobody has paused {pool}{'; ' if right else ''}{right}")
-    note(sources, who, "resume", f"pool/{pool}", why)
-    after = sources.overrides.change_override(policy.pool, lambda known: replace(known, pause=None))
+    with doing(sources, who, "resume", f"pool/{pool}", why):
+        after = sources.overrides.change_override(policy.pool, lambda known: replace(known, pause=None))
     _done(sources, policy, "pool_resumed", f"By {who.name}{_because(why)}.")
     return _told(policy, after)
 
@@ -66,8 +67,8 @@ def set_bounds(pool: str, wanted: BoundsIn, sources: SourcesDep, who: CallerDep)
         raise HTTPException(422, str(error)) from error
     made = Bounds(wanted.floor, wanted.ceiling, sources.now(), who.name, wanted.why)
     words = f"{wanted.floor} to {wanted.ceiling}: {wanted.why}"
-    note(sources, who, "bounds set", f"pool/{pool}", words)
-    after = sources.overrides.change_override(policy.pool, lambda known: replace(known, bounds=made))
+    with doing(sources, who, "bounds set", f"pool/{pool}", words):
+        after = sources.overrides.change_override(policy.pool, lambda known: replace(known, bounds=made))
     numbers = {"floor": float(wanted.floor), "ceiling": float(wanted.ceiling)}
     _done(sources, policy, "bounds_set", f"By {who.name}: {words}.", numbers)
     return _told(policy, after)
@@ -79,8 +80,8 @@ def clear_bounds(pool: str, sources: SourcesDep, who: CallerDep, why: Why = "") 
     policy = policy_of(sources, pool)
     if _known(policy, sources).bounds is None:
         raise HTTPException(409, f"nobody has set bounds of {pool}; those of the configuration hold")
-    note(sources, who, "bounds clear", f"pool/{pool}", why)
-    after = sources.overrides.change_override(policy.pool, lambda known: replace(known, bounds=None))
+    with doing(sources, who, "bounds clear", f"pool/{pool}", why):
+        after = sources.overrides.change_override(policy.pool, lambda known: replace(known, bounds=None))
     words = f"{policy.scaling.floor} to {policy.scaling.ceiling} of the configuration hold again{_because(why)}"
     _done(sources, policy, "bounds_cleared", f"By {who.name}: {words}.")
     return _told(policy, after)

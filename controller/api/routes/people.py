@@ -10,8 +10,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
-from controller.api.access import ADMIN, CallerDep, note
+from controller.api.access import ADMIN, CallerDep
 from controller.api.deps import Sources, SourcesDep, base_of
+from controller.api.doing import doing
 from controller.api.people_schemas import InvitationIn, InvitationOut, PendingOut, RoleIn, UserOut
 from controller.core.people import (
     INVITED_FOR,
@@ -48,10 +49,12 @@ def change(name: str, wanted: RoleIn, sources: SourcesDep, who: CallerDep) -> Us
         with _but_the_last_admin():
             require_admin(user.name, user.role, wanted.role, other_admins(sources, user))
             told = f"From {user.role} to {wanted.role}. {wanted.why}".strip()
-            note(sources, who, "user role", f"user/{user.name}", told)
-            changed = sources.people.change_user(user.name, lambda now: replace(now, role=wanted.role), by=who.name)
+            with doing(sources, who, "user role", f"user/{user.name}", told):
+                changed = sources.people.change_user(
+                    user.name, lambda now: replace(now, role=wanted.role), by=who.name
+                )
+                user = changed or _known(sources, name)  # removed meanwhile: nobody
         sources.door.known.forget()
-        user = changed or _known(sources, name)  # removed meanwhile: nobody
     return user_of(user)
 
 
@@ -61,8 +64,8 @@ def remove(name: str, sources: SourcesDep, who: CallerDep, why: Why = "") -> Non
     user = _known(sources, name)
     with _but_the_last_admin():
         require_admin(user.name, user.role, None, other_admins(sources, user))
-        note(sources, who, "user remove", f"user/{user.name}", why)
-        sources.people.remove_user(user.name, by=who.name)
+        with doing(sources, who, "user remove", f"user/{user.name}", why):
+            sources.people.remove_user(user.name, by=who.name)
     sources.door.known.forget()
 
 
@@ -93,9 +96,9 @@ def invite(
     except ValueError as error:
         raise HTTPException(409, str(error)) from error
     code, expires_at = secret_of(secrets.token_bytes(SECRET_BYTES)), sources.now() + INVITED_FOR
-    note(sources, who, "user invite", f"user/{name}", f"As {role}. {wanted.why}".strip())
-    if not sources.people.invite(Invitation(digest_of(code), name, role, expires_at, who.name)):
-        raise HTTPException(409, str(NotAdmin(who.name)))
+    with doing(sources, who, "user invite", f"user/{name}", f"As {role}. {wanted.why}".strip()):
+        if not sources.people.invite(Invitation(digest_of(code), name, role, expires_at, who.name)):
+            raise HTTPException(409, str(NotAdmin(who.name)))
     response.headers["Cache-Control"] = "no-store"
     link = f"{base_of(request, sources)}/join#{code}"
     return InvitationOut(name=name, role=role, code=code, link=link, expires_at=expires_at)
@@ -107,8 +110,8 @@ def withdraw(name: str, sources: SourcesDep, who: CallerDep, why: Why = "") -> N
     invited = looked_for(name)
     if all(one.name != invited for one in sources.people.invitations()):
         raise HTTPException(404, f"nobody called {name!r} is invited; GET /api/v1/invitations lists who is")
-    note(sources, who, "invitation withdraw", f"user/{invited}", why)
-    sources.people.withdraw(invited)
+    with doing(sources, who, "invitation withdraw", f"user/{invited}", why):
+        sources.people.withdraw(invited)
 
 
 def user_of(user: User) -> UserOut:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from controller.api.access import PUBLIC, VIEWER, Caller, CallerDep, note, require_same_origin
+from controller.api.access import PUBLIC, VIEWER, Caller, CallerDep, require_same_origin
 from controller.api.access_login import Started, change_password, give_cookie, join, log_in, log_out
 from controller.api.deps import SourcesDep
+from controller.api.doing import doing
 from controller.api.people_schemas import CallerOut, EndedOut, JoinIn, LoginIn, PasswordIn, SessionOut, StartedOut
 from controller.core.people import Role, Session, looked_for
 
@@ -58,8 +59,8 @@ def end_others(sources: SourcesDep, who: CallerDep, of: str | None = None) -> En
     name = _whose(who, of)
     if not any(one.digest != who.digest and one.until > sources.now() for one in sources.people.sessions(name)):
         return EndedOut(ended=0)  # nothing is written down where nothing ends
-    note(sources, who, "session end", f"user/{name}")
-    ended = sources.people.end_sessions(name, but=who.digest or None)
+    with doing(sources, who, "session end", f"user/{name}"):
+        ended = sources.people.end_sessions(name, but=who.digest or None)
     sources.door.known.forget()
     return EndedOut(ended=ended)
 
@@ -69,8 +70,8 @@ def end(request: Request, response: Response, sources: SourcesDep, who: CallerDe
     """Log out. 409 for a token, which has no session."""
     if who.how != "session":
         raise HTTPException(409, "a token has no session to end; remove the token instead")
-    note(sources, who, "logout", f"user/{who.name}")
-    log_out(request, sources, who, response)
+    with doing(sources, who, "logout", f"user/{who.name}"):
+        log_out(request, sources, who, response)
     return EndedOut(ended=1)
 
 
@@ -80,8 +81,8 @@ def end_one(session: str, sources: SourcesDep, who: CallerDep, of: str | None = 
     name = _whose(who, of)
     for one in sources.people.sessions(name):
         if one.id == session:
-            note(sources, who, "session end", f"user/{name}", f"The one from {one.address}.")
-            ended = sources.people.end_sessions(name, only=one.digest)
+            with doing(sources, who, "session end", f"user/{name}", f"The one from {one.address}."):
+                ended = sources.people.end_sessions(name, only=one.digest)
             sources.door.known.forget()
             return EndedOut(ended=ended)
     raise HTTPException(404, f"{name} has no session {session}; it is over")

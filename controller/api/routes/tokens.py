@@ -8,8 +8,9 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException, Response
 
-from controller.api.access import VIEWER, Caller, CallerDep, note
+from controller.api.access import VIEWER, Caller, CallerDep
 from controller.api.deps import SourcesDep
+from controller.api.doing import doing
 from controller.api.people_schemas import NewTokenOut, TokenIn, TokenOut
 from controller.core.people import (
     TOKEN_BYTES,
@@ -51,9 +52,9 @@ def create(wanted: TokenIn, response: Response, sources: SourcesDep, who: Caller
     text = token_text(entropy)
     end = None if wanted.expires_in_s is None else now + timedelta(seconds=wanted.expires_in_s)
     made = ApiToken(token_id(entropy), name, who.name, wanted.role, token_prefix(text), digest_of(text), now, end)
-    note(sources, who, "token create", f"token/{made.id}", f"{name}, {made.role}. {wanted.why}".strip())
-    if not sources.people.add_token(made):
-        raise HTTPException(409, f"{who.name} was removed meanwhile, so nobody would own the token")
+    with doing(sources, who, "token create", f"token/{made.id}", f"{name}, {made.role}. {wanted.why}".strip()):
+        if not sources.people.add_token(made):
+            raise HTTPException(409, f"{who.name} was removed meanwhile, so nobody would own the token")
     response.headers["Cache-Control"] = "no-store"
     return NewTokenOut(token=text, **told(made, now))
 
@@ -69,8 +70,8 @@ def remove(token: str, sources: SourcesDep, who: CallerDep, of: str | None = Non
     if not _within(who, one) and not (of is not None and who.may(Role.ADMIN)):
         raise HTTPException(403, _ITSELF)
     subject = f"{'' if one.owner == who.name else f'user/{one.owner}/'}token/{one.id}"  # see `is_own`
-    note(sources, who, "token remove", subject, f"{one.name} of {one.owner}.")
-    sources.people.remove_token(one.id)
+    with doing(sources, who, "token remove", subject, f"{one.name} of {one.owner}."):
+        sources.people.remove_token(one.id)
     sources.door.known.forget()
 
 

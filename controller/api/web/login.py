@@ -14,9 +14,10 @@ from fastapi import APIRouter, Form, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 
-from controller.api.access import PUBLIC, VIEWER, Caller, CallerDep, cookie_name, note, require_same_origin
+from controller.api.access import PUBLIC, VIEWER, Caller, CallerDep, cookie_name, require_same_origin
 from controller.api.access_login import Started, give_cookie, join, log_in, log_out
 from controller.api.deps import Sources, SourcesDep
+from controller.api.doing import doing
 from controller.api.refusals import is_noted, note_answer
 from controller.api.web import shell
 from controller.core.people import SECRET_BYTES, SHORTEST_PASSWORD, secret_of
@@ -96,8 +97,8 @@ def logout(request: Request, sources: SourcesDep, who: CallerDep) -> Response:
     """End the session, and back to the form."""
     answer = RedirectResponse("/login", 303)
     if who.how == "session":
-        note(sources, who, "logout", f"user/{who.name}")
-        log_out(request, sources, who, answer)
+        with doing(sources, who, "logout", f"user/{who.name}"):
+            log_out(request, sources, who, answer)
     return answer
 
 

@@ -62,6 +62,8 @@ class FakeDesk:
 
     def undo(self) -> Reverted:
         self.asked.append("undo")
+        if self.fault is not None:
+            raise self.fault
         return Reverted(self.changes, "undone")
 
 
