@@ -108,8 +108,9 @@ class RecordedEvent:
 class LedgerQuery:
     """Which rows: those that all of this fits, the newest first.
 
-    `since` and `until` belong to the range. Small and capital letters of `text` are the same. `before_id`: only those
-    that come after that one, for the next page.
+    `since` and `until` belong to the range. Small and capital letters of `text` are the same; some that only look as if
+    they had it, as they are stored, may be among what is found. `before_id`: only those that come after that one, for
+    the next page.
     """
 
     pool: PoolName | None = None

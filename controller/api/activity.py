@@ -84,6 +84,11 @@ class Line:
         """The code of the one that came last."""
         return self.reasons[-1] if self.reasons else ""
 
+    def has(self, text: str) -> bool:
+        """Whether it stands in what the store looks for it in; small and capital letters are the same."""
+        about = (self.subject,) if self.what == EVENT else (self.pool, self.subject.partition("/")[2], self.node)
+        return any(text.lower() in told.lower() for told in (*about, *self.reasons, self.text, self.outcome or ""))
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -122,13 +127,15 @@ class Wanted:
         return bad
 
     def fits(self, line: Line) -> bool:
-        """What the store cannot look for."""
+        """What the store cannot look for, or not exactly."""
         if line.what == EVENT:
             if not (self.what or self.kinds or self.severity) and line.kind in _ECHOES:
                 return False
             if self.severity and line.severity == "info":
                 return False
         if self.reason and self.reason not in line.reasons:
+            return False
+        if self.text and not line.has(self.text):
             return False
         return not self.subject or self.subject in (line.subject, f"node/{line.node}")
 

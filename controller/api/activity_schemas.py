@@ -11,12 +11,19 @@ from pydantic import BaseModel, Field
 from controller.api.activity import Cursor, Severity, Wanted
 from controller.api.inputs import Moment
 
-_WORD = r"^[A-Za-z0-9_]{1,64}$"
-_Text = Annotated[str, Query(alias="q", max_length=200, description="In names, reasons, messages and outcomes.")]
-_Name = Annotated[str, Query(max_length=64)]
+LONGEST, MOST_KINDS = 200, 20  # characters of each condition
+KIND = r"^[A-Za-z0-9_]{1,64}$"
+_NO_NUL = r"^[^\x00]*$"  # no ledger has one, and to a database it may be the end of the text
+_Text = Annotated[
+    str,
+    Query(alias="q", max_length=LONGEST, pattern=_NO_NUL, description="In names, reasons, messages and outcomes."),
+]
+_Name = Annotated[str, Query(max_length=LONGEST, pattern=_NO_NUL)]
 _Kinds = Annotated[
-    list[Annotated[str, Field(pattern=_WORD)]],
-    Query(alias="kind", max_length=20, description="Of decisions (start_replica) and of events (replica_unready)."),
+    list[Annotated[str, Field(pattern=KIND)]],
+    Query(
+        alias="kind", max_length=MOST_KINDS, description="Of decisions (start_replica) and of events (replica_unready)."
+    ),
 ]
 
 
@@ -50,8 +57,10 @@ def about(
     text: _Text = "",
     pool: _Name = "",
     kinds: _Kinds = [],  # noqa: B006
-    reason: Annotated[str, Query(max_length=64, description="A code, such as NoGpuFits.")] = "",
-    subject: Annotated[str, Query(max_length=200, description="replica/NAME, node/NAME, gpu/UUID, gateway ...")] = "",
+    reason: Annotated[str, Query(max_length=LONGEST, pattern=_NO_NUL, description="A code, such as NoGpuFits.")] = "",
+    subject: Annotated[
+        str, Query(max_length=LONGEST, pattern=_NO_NUL, description="replica/NAME, node/NAME, gpu/UUID, gateway ...")
+    ] = "",
 ) -> Wanted:
     """What it is about."""
     return Wanted(text=text, pool=pool, kinds=tuple(kinds), reason=reason, subject=subject)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from controller.api.activity import Reading, Wanted
 from controller.core.decision import Decision, Memory, Plan, Reason, ReasonCode, RemoveReplica, ScalePool, StartReplica
 from controller.core.event import Event
 from controller.core.model import GatewayPlan, NodeName, PoolName, ReplicaId
@@ -16,7 +17,7 @@ from tests.fakes.clock import START
 
 SMALL, SMALL_2 = PoolName("small"), PoolName("small-2")
 BUSY = (Reason(ReasonCode.ABOVE_TARGET, "20 in flight, target 4: müde", {"in_flight": 20.0}),)
-GONE = (Reason(ReasonCode.CONTAINER_EXITED, 'it wrote "100 %_done"'),)
+GONE = (Reason(ReasonCode.CONTAINER_EXITED, 'it wrote "100 %_done" 汉字/\N{GRINNING FACE}'),)
 DECISIONS: tuple[Decision, ...] = (
     ScalePool(SMALL, 3, 5, BUSY),
     StartReplica(SMALL, ReplicaId("small-4"), BUSY, NodeName("east")),
@@ -35,7 +36,7 @@ EVENTS = (
     event(1, "replica_ready", "replica/small-1"),
     event(2, "replica_ready", "replica/small-2-1"),
     event(3, "pool_scaled", "pool/small-2", "Went from 1 to 2."),
-    event(4, "source_lost", "source/metrics", "Gave no answer."),
+    event(4, "source_lost", "source/metrics", "Gave no answer: Größe 汉."),
 )
 
 
@@ -65,6 +66,9 @@ def store(database: Database) -> Store:
         pytest.param({"text": "TARGET 4"}, [3, 1, 0], id="a reason's words"),
         pytest.param({"text": "abovetarget", "pool": SMALL_2}, [3], id="a reason's code"),
         pytest.param({"text": "müde"}, [3, 1, 0], id="letters that JSON escapes"),
+        pytest.param({"text": "MÜDE"}, [3, 1, 0], id="their capital letters"),
+        pytest.param({"text": "汉字/\N{GRINNING FACE}"}, [2], id="letters without a case, and more than letters"),
+        pytest.param({"text": "汉子"}, [], id="another word"),
         pytest.param({"text": '"100'}, [2], id="a quotation mark"),
         pytest.param({"text": "0 %_d"}, [2], id="signs that mean something to a database"),
         pytest.param({"text": "100_%"}, [], id="and that stand for themselves only"),
@@ -72,6 +76,8 @@ def store(database: Database) -> Store:
         pytest.param({"text": "small-4"}, [1], id="a replica"),
         pytest.param({"text": "EAST"}, [1], id="a node"),
         pytest.param({"text": "nowhere"}, [], id="nothing"),
+        pytest.param({"text": "\0"}, [], id="what no text has"),
+        pytest.param({"text": "target\0"}, [], id="nor one that begins well"),
     ],
 )
 def test_decisions_that_fit(store: Store, query: dict[str, Any], found: list[int]) -> None:
@@ -91,6 +97,9 @@ def test_decisions_that_fit(store: Store, query: dict[str, Any], found: list[int
         pytest.param({"kinds": ("source_lost", "replica_ready")}, [4, 2, 1], id="of two kinds"),
         pytest.param({"text": "WENT from"}, [3, 0], id="a message's words"),
         pytest.param({"text": "metrics"}, [4], id="a subject's"),
+        pytest.param({"text": "GRÖß"}, [4], id="letters that few databases know the case of"),
+        pytest.param({"text": "e 汉."}, [4], id="letters without one"),
+        pytest.param({"text": "\0"}, [], id="what no text has"),
         pytest.param({"text": "reason", "limit": 1}, [4], id="a reason's"),
         pytest.param({"since": START + MINUTE, "until": START + 3 * MINUTE}, [3, 2, 1], id="both ends belong to it"),
     ],
@@ -99,6 +108,25 @@ def test_events_that_fit(store: Store, query: dict[str, Any], found: list[int]) 
     rows = store.find_events(EventQuery(**query))
 
     assert [row.event for row in rows] == [EVENTS[number] for number in found]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        *[(text, []) for text in ("text", "numbers", "code", "{", '": "', "in_flight", "6c49", "u6c49", "\\u", "xÉ")],
+        ("汉", [("event", 4), ("decision", 2)]),
+        ("müd", [("decision", number) for number in (3, 1, 0)]),
+        ("mäd", []),
+        ("größ", [("event", 4)]),
+        ("grüß", []),
+        ("small-4", [("decision", 1)]),
+    ],
+)
+def test_what_is_only_in_how_it_is_stored_is_not_told(store: Store, text: str, found: list[tuple[str, int]]) -> None:
+    """Nor what the database takes for the same."""
+    lines = Reading(store, Wanted(text=text), most=100)
+
+    assert [(line.what, line.id - 1) for line in lines] == found
 
 
 def test_pages_follow_each_other(store: Store) -> None:

@@ -15,6 +15,8 @@ from controller.adapters.database.tables import DecisionRow, EventRow
 from controller.ports import DecisionQuery, EventQuery, Recorded, RecordedEvent
 
 _Row = TypeVar("_Row", DecisionRow, EventRow)
+_ESCAPE = "/"
+_SPECIAL = ("%", "_", _ESCAPE)
 
 
 def find_decisions(session: Session, query: DecisionQuery) -> tuple[Recorded, ...]:
@@ -25,10 +27,9 @@ def find_decisions(session: Session, query: DecisionQuery) -> tuple[Recorded, ..
     if query.kinds:
         found = found.where(col(row.kind).in_(query.kinds))
     if query.text:
-        as_stored = json.dumps(query.text)[1:-1]  # the reasons are JSON
-        has = _has(session)
-        names = [has(column, query.text) for column in (row.pool, row.replica, row.node, row.outcome)]
-        found = found.where(or_(has(row.reasons, as_stored), *names))
+        has, text = _has(session), pattern(query.text)
+        names = [has(column, text) for column in (row.pool, row.replica, row.node, row.outcome)]
+        found = found.where(or_(has(row.reasons, pattern(query.text, _in_json)), *names))
     return tuple(read_decision(item) for item in session.exec(found))
 
 
@@ -42,8 +43,8 @@ def find_events(session: Session, query: EventQuery) -> tuple[RecordedEvent, ...
     if query.kinds:
         found = found.where(col(row.event).in_(query.kinds))
     if query.text:
-        has = _has(session)
-        found = found.where(or_(*(has(column, query.text) for column in (row.subject, row.reason, row.message))))
+        has, text = _has(session), pattern(query.text)
+        found = found.where(or_(*(has(column, text) for column in (row.subject, row.reason, row.message))))
     return tuple(RecordedEvent(item.id or 0, read_event(item)) for item in session.exec(found))
 
 
@@ -70,8 +71,29 @@ def _of_pool(pool: str) -> ColumnElement[bool]:
 
 
 def _has(session: Session) -> Callable[[Any, str], ColumnElement[bool]]:
-    """Whether a column has a text somewhere. SQLite's LIKE takes small and capital letters for the same, and is several
-    times as fast without `lower`."""
+    """Whether a column fits a pattern. SQLite's LIKE takes small and capital letters for the same, and is several times
+    as fast without `lower`."""
     if session.get_bind().dialect.name == "sqlite":
-        return lambda column, text: col(column).contains(text, autoescape=True)
-    return lambda column, text: col(column).icontains(text, autoescape=True)
+        return lambda column, text: col(column).like(text, escape=_ESCAPE)
+    return lambda column, text: col(column).ilike(text, escape=_ESCAPE)
+
+
+def pattern(text: str, spelt: Callable[[str], str] = str) -> str:
+    """For LIKE: what has that text somewhere, each sign as `spelt` stores it.
+
+    A letter that only Unicode knows another case of may be any sign: in JSON it is a number, and SQLite knows the cases
+    of ASCII alone. So this finds a little too much.
+    """
+    signs = []
+    for sign in text.replace("\0", "\N{REPLACEMENT CHARACTER}"):  # as `Words` stores it; to SQLite it is the end
+        stored = spelt(sign)
+        if not sign.isascii() and sign.lower() != sign.upper():
+            signs.append("_" * len(stored))
+        else:
+            signs += [f"{_ESCAPE}{one}" if one in _SPECIAL else one for one in stored]
+    return f"%{''.join(signs)}%"
+
+
+def _in_json(sign: str) -> str:
+    """The reasons are JSON, in ASCII."""
+    return json.dumps(sign)[1:-1]

@@ -10,13 +10,13 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from controller.api.activity import DECISION, EVENT, Cursor, Line, Wanted, after
+from controller.api.activity_schemas import KIND, LONGEST, MOST_KINDS
 from controller.api.web.formats import iso
 from controller.api.web.ranges import RANGES
 from controller.core.drilled import DRILL_ID
 
 WHATS, SEVERITIES = (DECISION, EVENT), ("warning", "critical")
 _MOST, _LOOKS = 100, 2000  # rows of a page; lines that are looked at for it
-_LONGEST = 200
 _NUMBER = re.compile(r"(?<![\w.-])\d+(?:\.\d+)?(?![\w-])")  # the number of a replica's name is none
 
 
@@ -38,7 +38,9 @@ class Filters:
     @staticmethod
     def read(given: Mapping[str, str]) -> Filters:
         """Of the parameters of an address."""
-        known = {name: given.get(_NAMES.get(name, name), "").strip()[:_LONGEST] for name in _FIELDS}
+        texts = {name: given.get(_NAMES.get(name, name), "").replace("\0", "") for name in _FIELDS}
+        known = {name: text.strip()[:LONGEST].strip() for name, text in texts.items()}
+        known["kind"] = " ".join(word for word in known["kind"].replace(",", " ").split() if re.match(KIND, word))
         allowed = {"what": WHATS, "severity": SEVERITIES, "range": tuple(RANGES)}
         known |= {name: "" for name, words in allowed.items() if known[name] not in words}
         known |= {name: iso(at) if (at := moment(known[name])) else "" for name in ("since", "until")}
@@ -56,7 +58,7 @@ class Filters:
     def wanted(self, now: datetime) -> Wanted:
         """For the ledger. A time that is named goes before a range."""
         since = moment(self.since) or (now - RANGES[self.range] if self.range else None)
-        kinds = tuple(self.kind.replace(",", " ").split())
+        kinds = tuple(self.kind.split()[:MOST_KINDS])
         return Wanted(
             self.q, self.pool, self.what, kinds, self.severity, self.reason, self.subject, since, moment(self.until)
         )  # fmt: skip

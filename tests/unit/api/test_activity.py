@@ -118,6 +118,7 @@ ALL = [
         (Wanted(subject="source/metrics"), [ALL[0]]),
         (Wanted(text="no answer"), [ALL[0], ALL[2]]),
         (Wanted(text="100 %"), []),
+        (Wanted(text="llama-4"), [ALL[5]]),
         (Wanted(since=START + timedelta(seconds=6)), [ALL[0], ALL[1]]),
         (Wanted(until=START), [ALL[6]]),
     ],
@@ -235,6 +236,7 @@ def test_other_texts_stay_as_they_are() -> None:
         ("severity=info", "warning"),
         ("limit=100001", "100000"),
         ("format=xml", "csv"),
+        *[(f"{name}=a%00", "pattern") for name in ("q", "pool", "reason", "subject")],
     ],
 )
 def test_what_makes_no_sense_is_refused(client: TestClient, query: str, said: str) -> None:

@@ -37,6 +37,7 @@ def line(number: int = 1, text: str = "It is so.", **other: object) -> Line:
         ({"from": "2026-01-05T20:00:00+08:00"}, {"from": "2026-01-05T12:00:00Z"}),
         ({"from": "yesterday", "to": "0000-00-00"}, {}),
         ({"q": "x" * 300, "other": "y"}, {"q": "x" * 200}),
+        ({"q": "\0", "pool": "a\0b", "kind": "a,b-c d"}, {"pool": "ab", "kind": "a d"}),
     ],
 )
 def test_what_an_address_means(given: dict[str, str], kept: dict[str, str]) -> None:
