@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 
@@ -224,14 +224,15 @@ class ScalingPolicy:
         )
         for window in self.schedule:
             require(window.floor <= self.ceiling, f"a scheduled floor {window.floor} is above ceiling {self.ceiling}")
-        for name, wanted in self._windows().items():
+        for name, wanted in self.windows().items():
             require(
                 not timedelta(0) < wanted < self.scrape_interval,
                 f"{name} of {wanted.total_seconds():g} s is shorter than the time between two scrapes, "
                 f"{self.scrape_interval.total_seconds():g} s; make it at least that",
             )
 
-    def _windows(self) -> dict[str, timedelta]:
+    def windows(self) -> dict[str, timedelta]:
+        """Those that must hold a scrape at least, by their names in the configuration."""
         return {
             "scale_up_window": self.scale_up_window,
             "scale_down_window": self.scale_down_window,
@@ -242,6 +243,22 @@ class ScalingPolicy:
             "panic.after": self.panic.after,
             "forecast.window": self.forecast.window,
         }
+
+    def scraped_every(self, interval: timedelta) -> ScalingPolicy:
+        """The same with readings that come that often; windows that would be too short for it are as long."""
+        known = {name: max(window, interval) if window else window for name, window in self.windows().items()}
+        return replace(
+            self,
+            scale_up_window=known["scale_up_window"],
+            scale_down_window=known["scale_down_window"],
+            utilization=replace(self.utilization, duration=known["utilization.for"]),
+            latency=replace(self.latency, duration=known["latency.for"]),
+            errors=replace(self.errors, duration=known["errors.for"]),
+            memory=replace(self.memory, duration=known["memory.for"]),
+            panic=replace(self.panic, after=known["panic.after"]),
+            forecast=replace(self.forecast, window=known["forecast.window"]),
+            scrape_interval=interval,
+        )
 
     @property
     def max_reading_age(self) -> timedelta:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from controller.simulate import report, verdict
 from controller.simulate.contest import CHANGED, SHADOW, Contest, play, rivals
 from controller.simulate.engine import EngineModel
 from controller.simulate.errors import SimulateError
-from controller.simulate.metrics import SCRAPE_S
 from controller.simulate.model_file import load_model
 from controller.simulate.report import About
 from controller.simulate.setup import Setup
@@ -29,7 +27,7 @@ from controller.simulate.workloads import workload
 from controller.stack import durations
 from controller.stack.bars import Advance, Bars, bars
 from controller.stack.simulate_options import SimulateOptions
-from controller.stack.simulations.ask import notes
+from controller.stack.simulations.ask import SCRAPES, notes
 from controller.stack.simulations.client import history
 from controller.stack.simulations.knobs import Overlay, as_yaml, changed_pool, overlay_of
 from controller.stack.trouble import Trouble
@@ -148,10 +146,9 @@ def _section(settings: Settings, pool: PoolPolicy) -> PoolSettings:
 def _policy(policy: ScalingPolicy, options: SimulateOptions) -> ScalingPolicy:
     """With the bounds that were asked for. The simulator scrapes each second, whatever the configuration does."""
     return replace(
-        policy,
+        policy.scraped_every(SCRAPES),
         floor=policy.floor if options.floor is None else options.floor,
         ceiling=policy.ceiling if options.ceiling is None else options.ceiling,
-        scrape_interval=timedelta(seconds=SCRAPE_S),
     )
 
 

@@ -24,7 +24,7 @@ from controller.stack.simulations.knobs import as_yaml, changed_pool, overlay, s
 COLD_START_S = 60.0  # where nothing is learned
 USUAL_PROMPT, USUAL_OUTPUT = 1000, 200  # tokens
 _MOST_REQUESTS = 2_000_000  # what a process gets through in its time, and some more
-_SCRAPES = timedelta(seconds=SCRAPE_S)  # in the simulation, whatever the configuration says
+SCRAPES = timedelta(seconds=SCRAPE_S)  # in the simulation, whatever the configuration says
 _ASSUMED = "The engine model is the default, which is assumed and not measured; `stoker calibrate` measures one."
 
 
@@ -59,9 +59,9 @@ class Asked:
     yaml: str
 
 
-def live_policy(pool: PoolSettings) -> ScalingPolicy:
-    """As it stands in the file, with the simulation's scrapes."""
-    return pool.policy(_SCRAPES).scaling
+def live_policy(pool: PoolSettings, scrapes: timedelta = SCRAPES) -> ScalingPolicy:
+    """As it stands in the file, which has these scrapes; with those of the simulation."""
+    return pool.policy(scrapes).scaling.scraped_every(SCRAPES)
 
 
 def asked(wanted: SimulationIn, pool: PoolNow, trace: Synthetic | Profile | File, settings: Settings) -> Asked:
@@ -73,18 +73,20 @@ def asked(wanted: SimulationIn, pool: PoolNow, trace: Synthetic | Profile | File
     changes = overlay(pool.settings, pool.policy, wanted.changes)
     if pool.bounds_set and "replicas" in changes:  # one of the two alone may not go with the file's other one
         changes["replicas"] = {"floor": pool.policy.floor, "ceiling": pool.policy.ceiling} | changes["replicas"]
-    changed = changed_pool(pool.settings, changes, _SCRAPES)
+    scrapes = settings.controller.scrape_interval
+    changed = changed_pool(pool.settings, changes, scrapes)
     try:
-        policy = live_policy(changed)
+        policy = live_policy(changed, scrapes)
         if pool.bounds_set and "replicas" not in changes:
             policy = bounded(policy, pool.policy.floor, pool.policy.ceiling)
-        live = _setup(wanted, pool, pool.policy)
+        live = _setup(wanted, pool, scrapes)
         other = replace(live, policy=policy) if changes else None
     except (SimulateError, ImpossiblePolicy) as error:
         raise SimulationRefused(str(error)) from error
     job = Job(trace, live, other, tuple(dict.fromkeys(wanted.compare)), _price(wanted, pool) is not None)
-    told = tuple(notes(settings, pool.settings)) + (() if wanted.engine else (_ASSUMED,))
-    return Asked(job, told, settings_out(pool.policy, policy), as_yaml(pool.settings.name, changes))
+    told = dict.fromkeys((*notes(settings, pool.settings), *notes(settings, changed)))
+    assumed = () if wanted.engine else (_ASSUMED,)
+    return Asked(job, (*told, *assumed), settings_out(pool.policy, policy), as_yaml(pool.settings.name, changes))
 
 
 def synthetic(wanted: SyntheticTraceIn) -> Synthetic:
@@ -125,17 +127,25 @@ def notes(settings: Settings, pool: PoolSettings) -> Iterator[str]:
     ):
         if given.total_seconds() != played_s:
             yield f"The configuration's {name} is {given.total_seconds():g} s; the simulation has {played_s:g} s."
+    policy = pool.policy(settings.controller.scrape_interval)
+    for section, scaling in (("scaling", policy.scaling), ("shadow", policy.shadow)):
+        for name, window in scaling.windows().items() if scaling else ():
+            if timedelta(0) < window < SCRAPES:
+                yield (
+                    f"{section}.{name} is {window.total_seconds():g} s; the simulation plays it as {SCRAPE_S:g} s, the "
+                    "time between two of its scrapes."
+                )
     if pool.mode == Mode.PAUSED.value:
         yield f"The pool {pool.name} is paused; it is played as if it were active."
 
 
-def _setup(wanted: SimulationIn, pool: PoolNow, policy: ScalingPolicy) -> Setup:
+def _setup(wanted: SimulationIn, pool: PoolNow, scrapes: timedelta) -> Setup:
     cold_start_s = wanted.cold_start_s
     if cold_start_s is None:
         cold_start_s = COLD_START_S if pool.cold_start_s is None else pool.cold_start_s
     return Setup(
-        policy=policy,
-        health=pool.settings.policy(_SCRAPES).health,
+        policy=pool.policy,
+        health=pool.settings.policy(scrapes).health,
         engine=_engine(wanted.engine),
         cold_start_s=cold_start_s,
         cold_start_jitter=wanted.cold_start_jitter,

@@ -176,7 +176,7 @@ class SimulationDesk:
         if name not in pools:
             raise KeyError(f"there is no pool {name!r}; there is {', '.join(sorted(pools))}")
         pool, bounds = pools[name], self._world.bounds(name)
-        policy = ask.live_policy(pool)
+        policy = ask.live_policy(pool, self._world.settings.controller.scrape_interval)
         if bounds is not None:
             policy = bounded(policy, *bounds)
         return ask.PoolNow(pool, policy, bounds is not None, self._world.cold_start_s(name), self._world.price(name))

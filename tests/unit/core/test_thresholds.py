@@ -156,3 +156,13 @@ def test_when_the_next_one_will_have_been_crossed_for_long_enough(
     assert due == (None if due_s is None else START + timedelta(seconds=due_s))
     if due is not None:
         assert long_enough(since, durations_of(ALL), due) > long_enough(since, durations_of(ALL), START)
+
+
+def test_windows_of_a_policy_that_is_looked_at_less_often_are_as_long() -> None:
+    short, second = timedelta(milliseconds=200), timedelta(seconds=1)
+    quick = replace(ScalingPolicy(scrape_interval=short), scale_down_window=short, panic=PanicPolicy(after=short))
+    slower = quick.scraped_every(second)
+
+    assert slower == replace(quick, scale_down_window=second, panic=PanicPolicy(after=second), scrape_interval=second)
+    assert slower.scale_up_window == timedelta(0), "none is none"
+    assert all(window == 0 * second or window >= second for window in slower.windows().values())

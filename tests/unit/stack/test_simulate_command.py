@@ -184,6 +184,15 @@ def test_what_the_simulation_cannot_follow_is_said(stoker: Typed) -> None:
     ]
 
 
+def test_a_window_that_is_too_short_for_the_simulation_is_played_longer(stoker: Typed) -> None:
+    config = CONFIG.replace("2}\n", "2, scale_up_window: 0.5s}\n") + "controller: {scrape_interval: 500ms}\n"
+    stoker.write("stoker.yaml", config)
+
+    assert stoker.json("--trace", SYNTHETIC)["notes"][-1] == (
+        "scaling.scale_up_window is 0.5 s; the simulation plays it as 1 s, the time between two of its scrapes."
+    )
+
+
 def test_malformed_lines_are_named_and_counted(stoker: Typed) -> None:
     lines = ["2023-11-16 18:17:03,10,5", *(f"2023-11-16 18:17:04,{count},5" for count in "abcdefg")]
     trace = stoker.write("trace.csv", HEADER + "\n".join(lines))

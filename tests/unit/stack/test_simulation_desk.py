@@ -110,6 +110,40 @@ def test_without_changes_only_the_live_policy_is_played(make: Make) -> None:
     assert (found.result.versus, found.yaml, found.result.runs[0].cost) == (None, "", None)
 
 
+QUICK = """pools:
+  - name: small
+    model: small
+    checkpoint: small.gguf
+    replicas: {floor: 1, ceiling: 3}
+    mode: shadow
+    scaling: {target_in_flight: 2, scale_up_window: 500ms, latency: {for: 0.4s}, panic: {after: 200ms}}
+    shadow: {scale_down_window: 900ms}
+controller: {scrape_interval: 200ms}
+"""
+
+
+def test_windows_that_are_too_short_for_its_scrapes_are_played_longer(make: Make) -> None:
+    desk = make(config=QUICK)
+    (window,) = (knob for knob in desk.options("small").knobs if knob.name == "scale_up_window_s")
+    assert window.live == 1.0
+
+    found = ended(desk, desk.start(wanted(changes={"scale_down_window_s": 0.3})))
+
+    assert (found.state, found.problem) == ("done", None)
+    assert [note.partition(";")[0] for note in found.notes if "plays it as 1 s" in note] == [
+        "scaling.scale_up_window is 0.5 s",
+        "scaling.latency.for is 0.4 s",
+        "scaling.panic.after is 0.2 s",
+        "shadow.scale_up_window is 0.5 s",
+        "shadow.scale_down_window is 0.9 s",
+        "shadow.latency.for is 0.4 s",
+        "shadow.panic.after is 0.2 s",
+        "scaling.scale_down_window is 0.3 s",
+    ]
+    with pytest.raises(SimulationRefused, match="scale_down_window of 0.1 s is shorter than the time between two scra"):
+        desk.start(wanted(changes={"scale_down_window_s": 0.1}))
+
+
 def test_it_runs_at_low_priority(make: Make, tmp_path: Path) -> None:
     said = tmp_path / "nice"
     command = [sys.executable, "-c", ""]
