@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, TypeAdapter, ValidationError
@@ -16,6 +16,7 @@ MOST_BYTES = 10 * 1024 * 1024
 _MOST_READ = 1000  # alerts of one message, as many as can be kept
 _TIME = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,12})?(Z|[+-]\d\d:\d\d)$"
 _WORDS = {"model_type": "Input should be an object", "string_pattern_mismatch": "Input has another form"}
+_EARLIEST, _AHEAD = datetime(2000, 1, 1, tzinfo=UTC), timedelta(days=1)  # of what an alert began
 _MOST_LABELS, _LONGEST_NAME, _LONGEST = 32, 128, 1024
 
 
@@ -67,7 +68,7 @@ class AlertOut(BaseModel):
     alert: str
     severity: str
     pool: str | None
-    since: datetime = Field(description="When it began, by Prometheus's clock.")
+    since: datetime = Field(description="When it began, by Prometheus's clock; where that told no time, as `came_at`.")
     came_at: datetime = Field(description="When the controller heard of it.")
     resolved_at: datetime | None = Field(description="When the controller heard of its end.")
     heard_at: datetime
@@ -84,7 +85,7 @@ class BadMessage(Exception):
 _ALERTS = TypeAdapter(Annotated[list[AlertIn], FailFast()])
 
 
-def read(body: bytes) -> tuple[list[Alert], int]:
+def read(body: bytes, now: datetime) -> tuple[list[Alert], int]:
     """The alerts, and how many were left out. A message of 10,000 takes about 20 ms. Raises `BadMessage`."""
     try:
         message = WebhookIn.model_validate(from_json(body, allow_inf_nan=False))
@@ -98,16 +99,23 @@ def read(body: bytes) -> tuple[list[Alert], int]:
         read = _ALERTS.validate_python(message.alerts[:_MOST_READ])
     except ValidationError as error:
         raise BadMessage(_sentence(error, "alerts")) from error
-    return [_alert(item) for item in read], len(message.alerts) - len(read) + message.truncatedAlerts
+    return [_alert(item, now) for item in read], len(message.alerts) - len(read) + message.truncatedAlerts
 
 
-def _alert(item: AlertIn) -> Alert:
+def _alert(item: AlertIn, now: datetime) -> Alert:
+    """A start that cannot be meant, such as the year 1 of a program that left it out, is now."""
     try:
         starts_at = datetime.fromisoformat(item.startsAt).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise BadMessage("the startsAt of an alert is no time") from error
+    meant = _EARLIEST <= starts_at <= now + _AHEAD
     return Alert(
-        item.fingerprint, item.status == "firing", starts_at, _bounded(item.labels), _bounded(item.annotations)
+        fingerprint=item.fingerprint,
+        firing=item.status == "firing",
+        starts_at=starts_at if meant else now,
+        labels=_bounded(item.labels),
+        annotations=_bounded(item.annotations),
+        presumed=not meant,
     )
 
 

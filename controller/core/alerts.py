@@ -19,13 +19,17 @@ BELIEVED_AFTER = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What was said of one. Labels and annotations are printable, and of limited number and length."""
+    """What was said of one. Labels and annotations are printable, and of limited number and length.
+
+    `presumed`: its start is when this word came, since nothing of use was said of it.
+    """
 
     fingerprint: str  # of the labels
     firing: bool
     starts_at: datetime
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    presumed: bool = False
 
     @property
     def name(self) -> str:
@@ -75,6 +79,8 @@ def hear(known: KnownAlert | None, said: Alert, now: datetime) -> tuple[KnownAle
     """What is known then, and whether it is news. Words are in order of start and, of one start, firing first."""
     if known is None:
         return KnownAlert(said, now, now, now), True
+    if said.presumed and (known.alert.firing or not said.firing):  # it goes on, or ends: when it began is known by now
+        said = replace(said, starts_at=known.alert.starts_at)
     before, word = _order(known.alert), _order(said)
     if word == before:
         return replace(known, alert=said, heard_at=now, doubted_at=None), False

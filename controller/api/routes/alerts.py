@@ -49,11 +49,12 @@ def hear(body: Annotated[bytes, Depends(_body)], sources: SourcesDep) -> HeardOu
     Needs the token for alerts (`alerts.token` of the state directory) as a bearer. 401 without it, 413 for more than
     10 MiB, 422 for what is no such message, 503 where another controller leads: Alertmanager tries again.
     """
+    now = sources.now()
     try:
-        said, left_out = read(body)
+        said, left_out = read(body, now)
     except BadMessage as error:
         raise HTTPException(422, str(error)) from error
-    heard = sources.alerts.hear(said, left_out, sources.now())
+    heard = sources.alerts.hear(said, left_out, now)
     if heard.news:
         sources.wake()
     return HeardOut(news=heard.news, repeated=heard.repeated, left_out=heard.left_out)

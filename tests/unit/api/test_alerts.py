@@ -195,6 +195,16 @@ def test_what_is_no_such_message_is_refused_in_a_sentence(
     assert (given.woken, given.counted, client.get(PATH).json()) == (0, [], [])
 
 
+@pytest.mark.parametrize("start", ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_a_start_that_cannot_be_meant_is_when_it_was_heard(client: TestClient, given: Given, start: str) -> None:
+    for status, news in (("firing", 1), ("firing", 0), ("resolved", 1), ("resolved", 0)):
+        assert post(client, {**alert(1, status, pool="llama"), "startsAt": start}).json()["news"] == news
+        (known,) = client.get("/api/v1/alerts").json()
+        assert known["since"] == known["came_at"] == "2026-01-05T12:00:00Z"
+        assert client.get("/alerts", headers={"Accept": "text/html"}).status_code == 200
+        given.clock.advance(seconds=60)
+
+
 def test_what_is_too_large_is_refused_announced_or_not(client: TestClient, given: Given) -> None:
     def endless() -> Iterator[bytes]:
         for _ in range(12):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -19,6 +19,9 @@ def word(firing: bool, start: datetime = FIRST, **labels: str) -> Alert:
 
 FIRING, RESOLVED = word(True), word(False)
 AGAIN, OVER = word(True, SECOND), word(False, SECOND)
+LATER = START + timedelta(minutes=1)
+GUESS = replace(word(True, START), presumed=True)
+GUESS_OVER, COMES_BACK = replace(GUESS, firing=False), replace(GUESS, starts_at=LATER)
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,10 @@ CASES = (
     ),
     Case("insisted on: a clock was set back", ((0, OVER), (1, FIRING), (61, FIRING)), (True, False, True), FIRING),
     Case("two replays hours apart", ((0, OVER), (1, FIRING), (3000, FIRING)), (True, False, False), OVER),
+    Case("goes on, its start presumed", ((0, GUESS), (60, replace(GUESS, starts_at=LATER))), (True, False), GUESS),
+    Case("and ends", ((0, GUESS), (60, replace(GUESS, starts_at=LATER, firing=False))), (True, True), GUESS_OVER),
+    Case("an end, twice", ((0, GUESS_OVER), (60, replace(GUESS_OVER, starts_at=LATER))), (True, False), GUESS_OVER),
+    Case("it comes back then", ((0, GUESS_OVER), (60, COMES_BACK)), (True, True), COMES_BACK),
     Case(
         "its own word ends the doubt",
         ((0, OVER), (1, FIRING), (20, OVER), (61, FIRING)),
