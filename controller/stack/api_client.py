@@ -158,11 +158,21 @@ def _silence(settings: Settings, error: Exception) -> str:
 
 
 def _detail(error: HTTPError) -> str:
-    """The API's own sentence, where it gave one."""
+    """The API's own sentence, where it gave one; of what it cannot read, what is wrong about which field."""
     try:
-        return str(json.loads(error.read())["detail"])
-    except (ValueError, LookupError, TypeError, OSError):
+        detail = json.loads(error.read())["detail"]
+        return "; ".join(map(_fault, detail)) if isinstance(detail, list) else str(detail)
+    except (ValueError, LookupError, TypeError, AttributeError, OSError):
         return f"the controller answered {error.code} {error.reason}"
+
+
+def _fault(one: Row) -> str:
+    """As pydantic tells it: a place, which begins with the part of the request, and words with a capital letter."""
+    place = ".".join(str(part) for part in one["loc"][1:])
+    words = str(one["msg"]).removeprefix("Value error, ")
+    if words[1:2].islower():
+        words = words[:1].lower() + words[1:]
+    return f"{place}: {words}" if place else words
 
 
 def _order(row: Row) -> tuple[str, int, str]:
