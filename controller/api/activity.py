@@ -133,9 +133,7 @@ class Wanted:
                 return False
             if self.severity and line.severity == "info":
                 return False
-        if self.reason and self.reason not in line.reasons:
-            return False
-        if self.text and not line.has(self.text):
+        if (self.reason and self.reason not in line.reasons) or not line.has(self.text):
             return False
         return not self.subject or self.subject in (line.subject, f"node/{line.node}")
 
