@@ -7,6 +7,7 @@ import secrets
 import shutil
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -72,12 +73,14 @@ class Uploads:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.write_bytes(content)
         except OSError as error:
+            with suppress(OSError):
+                path.unlink()  # a part of it would fill up what was full already
             raise SimulationRefused(f"the upload cannot be kept: {error.strerror}") from error
         file, until = File(path, called), self._now() + KEPT_FOR
         self._process = Process(Job(file), _LIMIT_S)
         try:
             found = TraceOut.model_validate_json(self._process.run(lambda said: None))
-        except SimulationRefused:
+        except Exception:
             path.unlink(missing_ok=True)
             raise
         with self._lock:

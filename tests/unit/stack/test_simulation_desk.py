@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -219,6 +220,20 @@ def test_an_upload_that_cannot_be_played_is_refused(
 
     assert str(refused.value).startswith(sentence)
     assert str(tmp_path) not in str(refused.value)
+    assert list((tmp_path / "simulations").iterdir()) == []
+
+
+def test_of_an_upload_that_finds_no_room_nothing_is_left(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(path: Path, content: bytes) -> int:
+        path.write_text("a part of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", write)
+
+    with pytest.raises(SimulationRefused, match="the upload cannot be kept: No space left on device"):
+        make().upload("a.csv", HEADER.encode())
     assert list((tmp_path / "simulations").iterdir()) == []
 
 
