@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import islice
 
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import HTMLResponse
@@ -27,6 +28,8 @@ from controller.ports import EventQuery
 
 router = APIRouter(include_in_schema=False)
 _NEAR, _AROUND = timedelta(minutes=2), 30
+_AFTER = (timedelta(seconds=2), timedelta(seconds=15), _NEAR)
+_LOOKS = 200  # lines of each side
 _WORDS = "activity.event_"
 
 
@@ -71,10 +74,19 @@ def _one(request: Request, sources: Sources, caller: Caller, number: int) -> HTM
 
 
 def _around(sources: Sources, line: Line) -> list[Line]:
-    """Of its pool, or of everything where it has none, the nearest first."""
-    wanted = Wanted(pool=line.pool, since=line.at - _NEAR, until=line.at + _NEAR)
-    found = [other for other in walk(sources.store, wanted) if wanted.fits(other)]
-    return sorted(found, key=lambda other: abs(other.at - line.at))[:_AROUND]
+    """Of its pool, or of everything where it has none, the nearest first. In a storm only a part is looked at."""
+    found = _between(sources, line.pool, line.at - _NEAR, line.at)
+    for span in _AFTER:  # the newest come first, which are the farthest here
+        after = _between(sources, line.pool, line.at, line.at + span)
+        if len(after) >= _AROUND:
+            break
+    once = {(other.what, other.id): other for other in (*found, *after)}
+    return sorted(once.values(), key=lambda other: abs(other.at - line.at))[:_AROUND]
+
+
+def _between(sources: Sources, pool: str, since: datetime, until: datetime) -> list[Line]:
+    wanted = Wanted(pool=pool, since=since, until=until)
+    return [line for line in islice(walk(sources.store, wanted), _LOOKS) if wanted.fits(line)]
 
 
 def _shown(lines: Sequence[Line]) -> list[Row]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
@@ -12,6 +13,8 @@ from controller.api.app import create_app
 from controller.api.web import live
 from controller.api.web.texts import catalogs
 from controller.core.decision import ScalePool
+from controller.core.event import Event
+from controller.ports import EventQuery, RecordedEvent
 from tests.unit.api.callers import as_admin
 from tests.unit.api.test_activity import BUSY, LLAMA, Given
 
@@ -91,6 +94,37 @@ def test_one_event_and_what_was_around_it(client: TestClient, given: Given) -> N
     assert "source_lost" not in page.partition("Shortly before and after")[2]  # it is of another pool
     assert client.get("/activity?event=99").status_code == 404
     assert client.get("/activity?event=0").status_code == 404
+
+
+def test_of_a_storm_around_an_event_only_a_part_is_looked_at(client: TestClient, given: Given) -> None:
+    begun = given.at
+    storm = [
+        Event(begun + number * timedelta(milliseconds=10), "key_left_out", f"key/{number}", "NoRoom", "No room.")
+        for number in range(20_000)
+    ]
+    given.store.append(storm)
+    looked: list[int] = []
+    find = given.store.find_events
+
+    def counted(query: EventQuery) -> Sequence[RecordedEvent]:
+        found = find(query)
+        looked.append(len(found))
+        return found
+
+    given.store.find_events = counted  # type: ignore[method-assign, assignment]
+    page = client.get("/activity?event=10000").text
+
+    assert sum(looked) < 1000
+    near = sorted(map(int, re.findall(r"/activity\?event=(\d+)", page.partition("Shortly before and after")[2])))
+    assert near == [*range(9985, 10000), *range(10001, 10015)]
+
+
+def test_what_comes_late_after_an_event_is_around_it_too(client: TestClient, given: Given) -> None:
+    given.tell("source_lost", "source/metrics")
+    given.at += timedelta(seconds=100)
+    given.tell("source_back", "source/metrics")
+
+    assert "/activity?event=2" in client.get("/activity?event=1").text
 
 
 def test_the_page_is_told_of_what_is_new(given: Given) -> None:
