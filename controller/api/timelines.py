@@ -33,9 +33,15 @@ _FLEET = (
 )
 
 
-def timeline_of(sources: Sources, policy: PoolPolicy, axis: Axis, *, moves: bool) -> TimelineOut:
-    """A pool over this time; `moves`: the time ends now. Blocks for 14 s at most, where Prometheus is slow."""
-    pool = str(policy.pool)
+def timeline_of(
+    sources: Sources, policy: PoolPolicy, axis: Axis, asked: tuple[float, float] | None = None
+) -> TimelineOut:
+    """A pool over this time. `asked` is a part of it, the one that is meant: None where it ends now, and goes on.
+
+    Blocks for 14 s at most, where Prometheus is slow.
+    """
+    pool, now, moves = str(policy.pool), sources.now().timestamp(), asked is None
+    since, until = asked or (axis.start, axis.start + axis.step * axis.points)
     told = sources.history.ask(question(NUMBERS, axis, pool), axis, moves=moves)
     fired = sources.history.ask(filled(alerts_query(escaped(pool)), f"{axis.step}s"), axis, moves=moves)
     found = {name: column for (name,), column in told.columns(COLUMN).items()}
@@ -43,7 +49,7 @@ def timeline_of(sources: Sources, policy: PoolPolicy, axis: Axis, *, moves: bool
         name: list(found.get(name, (None,) * told.axis.points)) for name in NUMBERS if name not in _HIDDEN
     }
     known = [at for at, *values in zip(told.axis.times, *found.values(), strict=True) if any(_known(values))]
-    marks, left_out = _marks(sources, policy, axis, fired)
+    marks, left_out = _marks(sources, policy, (since, until), fired)
     return TimelineOut(
         **_axis(told),
         pool=pool,
@@ -52,7 +58,7 @@ def timeline_of(sources: Sources, policy: PoolPolicy, axis: Axis, *, moves: bool
         columns=columns,
         marks=marks,
         left_out=left_out,
-        totals=_totals(found, told.axis, pool, sources.costs, sources.now()),
+        totals=_totals(found, told.axis, pool, sources.costs, (since, min(until, now)) if asked else (0.0, now)),
     )
 
 
@@ -85,14 +91,15 @@ def _pool_history(sources: Sources, policy: PoolPolicy, found: Mapping[str, Colu
         error_threshold=_newest(found.get("error_threshold", nothing)),
         requests_per_second=list(found.get("requests_per_second", nothing)),
         demand=list(found.get("demand", nothing)),
-        totals=_totals(found, axis, str(policy.pool), sources.costs, sources.now()),
+        totals=_totals(found, axis, str(policy.pool), sources.costs, (0.0, sources.now().timestamp())),
     )
 
 
-def _marks(sources: Sources, policy: PoolPolicy, axis: Axis, fired: Told) -> tuple[list[MarkOut], dict[str, int]]:
+def _marks(
+    sources: Sources, policy: PoolPolicy, between: tuple[float, float], fired: Told
+) -> tuple[list[MarkOut], dict[str, int]]:
     store, now = sources.store, sources.now()
-    since = datetime.fromtimestamp(axis.start, UTC)
-    until = datetime.fromtimestamp(axis.start + axis.step * axis.points, UTC)
+    since, until = (datetime.fromtimestamp(at, UTC) for at in between)
     most = _LOOKED_THROUGH
     decisions = store.find_decisions(DecisionQuery(policy.pool, since=since, until=until, limit=most))
     own = store.find_events(EventQuery(policy.pool, kinds=OF_POOLS, since=since, until=until, limit=most))
@@ -100,10 +107,11 @@ def _marks(sources: Sources, policy: PoolPolicy, axis: Axis, fired: Told) -> tup
     return marks_of(decisions, (*own, *others), fired, policy.pool, now.timestamp())
 
 
-def _totals(found: Mapping[str, Column], axis: Axis, pool: str, costs: Costs, now: datetime) -> BillOut:
-    """What is not known is none, and neither is what follows from it."""
+def _totals(found: Mapping[str, Column], axis: Axis, pool: str, costs: Costs, between: tuple[float, float]) -> BillOut:
+    """Of that part of the axis. What is not known is none, and neither is what follows from it."""
     known = [name for name in _SUMMED if any(_known(list(found.get(name, ()))))]
-    sums = {name: hours(found[name], axis, now.timestamp()) for name in known}
+    since, until = between
+    sums = {name: hours(found[name], axis, until, since) for name in known}
     held, tokens = sums.get("held"), sums.get("tokens_per_second")
     made = bill(held or 0.0, sums.get("gpus"), (tokens or 0.0) * 3600, costs.of(pool))
     return BillOut(

@@ -63,10 +63,18 @@ def axis_of(start: float, end: float, step: int) -> Axis:
     return Axis(last - (points - 1) * step, step, points)
 
 
-def hours(column: Sequence[float | None], axis: Axis, until: float) -> float:
+def axis_over(start: float, end: float, step: int) -> Axis:
+    """The axis with this step over all of a time that stays: it begins at or before `start`, and its last number is of
+    the time up to `end` at least."""
+    first, last = math.floor(start / step), math.ceil(end / step)
+    return Axis(first * step, step, max(last - first, 1))
+
+
+def hours(column: Sequence[float | None], axis: Axis, until: float, since: float = -math.inf) -> float:
     """The sum of a column over time: replicas -> replica-hours. What is not known counts as nothing.
 
-    `until` is now: what the last number is of has not passed altogether.
+    `since` and `until` are within the times that the first and the last number are of; of these only that part counts,
+    as if it was alike all the time.
     """
-    spans = (max(min(axis.step, until - at), 0.0) for at in axis.times)
+    spans = (max(min(at + axis.step, until) - max(at, since), 0.0) for at in axis.times)
     return sum(value * span for value, span in zip(column, spans, strict=True) if value is not None) / 3600

@@ -14,7 +14,7 @@ from controller.api.timeline_schemas import FleetHistoryOut, TimelineOut
 from controller.api.timelines import fleet_history, timeline_of
 from controller.api.traffic import sees_keys, traffic_of
 from controller.api.traffic_schemas import TrafficOut
-from controller.core.timeline import MOST, STEPS, Axis, axis, axis_of
+from controller.core.timeline import MOST, STEPS, Axis, axis_of, axis_over
 
 router = APIRouter(prefix="/api/v1", dependencies=[VIEWER])
 SHORTEST, LONGEST = timedelta(minutes=15), timedelta(days=31)
@@ -39,8 +39,8 @@ def timeline(pool: str, sources: SourcesDep, start: From = None, to: To = None, 
     policy = policy_of(sources, pool)
     end = to or sources.now()
     span = _possible(end - (start or end - SHORTEST))
-    first, last = (end - span).timestamp(), end.timestamp()
-    return timeline_of(sources, policy, _axis(first, last, step), moves=to is None)
+    asked = ((end - span).timestamp(), end.timestamp())
+    return timeline_of(sources, policy, _axis(asked, step, moves=to is None), None if to is None else asked)
 
 
 @router.get("/fleet/history")
@@ -62,10 +62,12 @@ def _possible(span: timedelta) -> timedelta:
     return span
 
 
-def _axis(first: float, last: float, step: int | None) -> Axis:
+def _axis(asked: tuple[float, float], step: int | None, *, moves: bool) -> Axis:
+    """One that moves ends now, so that all who look ask the same; another one has all of the time that is asked for."""
+    made = [(axis_of if moves else axis_over)(*asked, known) for known in STEPS]
+    fitting = {axis.step: axis for axis in made if axis.points <= MOST}
     if step is None:
-        return axis(first, last)
-    if step not in STEPS or last - first > step * MOST:
-        fitting = [str(known) for known in STEPS if last - first <= known * MOST]
-        raise HTTPException(422, f"a step of {step} s does not fit; one of {', '.join(fitting)} would")
-    return axis_of(first, last, step)
+        return next(iter(fitting.values()))
+    if step not in fitting:
+        raise HTTPException(422, f"a step of {step} s does not fit; one of {', '.join(map(str, fitting))} would")
+    return fitting[step]

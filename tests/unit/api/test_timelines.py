@@ -147,6 +147,7 @@ def test_what_it_used_and_what_that_costs(given: Given, ask: Ask) -> None:
         ({"from": NOW - timedelta(days=30)}, 7200, 360),
         ({"from": NOW - timedelta(hours=3), "to": NOW - timedelta(hours=2)}, 10, 360),
         ({"from": NOW - timedelta(hours=1), "step": 60}, 60, 60),
+        ({"from": NOW - timedelta(hours=3, seconds=1), "to": NOW - timedelta(hours=2, seconds=1)}, 15, 241),
     ],
 )
 def test_a_range_and_a_step(ask: Ask, query: dict[str, Any], step: int, points: int) -> None:
@@ -172,6 +173,28 @@ def test_what_cannot_be_drawn(client: TestClient, pool: str, query: dict[str, An
 
     assert answer.status_code == status
     assert sentence in answer.json()["detail"]
+
+
+def test_a_time_that_was_asked_for_is_told_from_end_to_end(given: Given, ask: Ask) -> None:
+    """10:00:30 to 11:00:30: with whole minutes at both ends, and with what happened and was used within."""
+    given.columns(held=4, gpus=2, tokens_per_second=100)
+    begin, end = NOW - timedelta(hours=2, seconds=30), NOW - timedelta(hours=1, seconds=30)
+    second = timedelta(seconds=1)
+    for at, count in ((begin - second, 3), (begin + second, 4), (end - second, 5), (end + second, 6)):
+        given.decide(at, ScalePool(POOL, 2, count, REASONS))
+
+    told = ask("pools/llama/timeline", **{"from": begin, "to": end, "step": 60})
+
+    assert told["at"] == list(range(round(begin.timestamp()) - 30, round(end.timestamp()) + 30, 60))
+    assert [mark["text"][:11] for mark in told["marks"]] == ["From 2 to 4", "From 2 to 5"]
+    assert (told["totals"]["replica_hours"], told["totals"]["tokens"]) == (4.0, 360_000)
+
+
+def test_a_time_that_goes_on_into_what_is_to_come_is_summed_up_to_now(given: Given, ask: Ask) -> None:
+    given.columns(held=4)
+    asked = {"from": NOW - timedelta(hours=1), "to": NOW + timedelta(hours=1), "step": 60}
+
+    assert ask("pools/llama/timeline", **asked)["totals"]["replica_hours"] == 4.0
 
 
 def test_marks_of_decisions_events_and_alerts(given: Given, ask: Ask) -> None:

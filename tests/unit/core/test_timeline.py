@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controller.core.costs import Bill, Costs, Prices, bill
-from controller.core.timeline import MOST, Axis, axis, axis_of, hours
+from controller.core.timeline import MOST, Axis, axis, axis_of, axis_over, hours
 
 HOUR, DAY = 3600, 86400
 NOW = 1_767_614_400 + 7  # seven seconds after noon
@@ -62,6 +62,30 @@ def test_a_column_has_gaps_where_nothing_was_told() -> None:
 def test_hours_count_what_has_passed(until: float, expected: float) -> None:
     assert hours((2.0, 3.0), Axis(0, 3600, 2), until) == expected
     assert hours((None, 3.0), Axis(0, 3600, 2), 7200) == 3.0
+
+
+def test_hours_of_a_part() -> None:
+    assert hours((2.0, 3.0), Axis(0, 3600, 2), 5400, 900) == 1.5 + 1.5
+    assert hours((2.0, 3.0), Axis(0, 3600, 2), 1800, 900) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "step", "first", "points"),
+    [
+        (600, 1200, 60, 600, 10),
+        (630, 1230, 60, 600, 11),
+        (630, 1200, 60, 600, 10),
+        (600, 1230, 60, 600, 11),
+        (603, 618, 5, 600, 4),
+        (600, 615, 5, 600, 3),
+        (601, 602, 60, 600, 1),
+        (600, 600, 60, 600, 1),
+    ],
+)
+def test_a_time_that_stays_is_on_its_axis_from_end_to_end(
+    start: float, end: float, step: int, first: int, points: int
+) -> None:
+    assert axis_over(start, end, step) == Axis(first, step, points)
 
 
 @pytest.mark.parametrize(
