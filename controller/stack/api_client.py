@@ -19,6 +19,7 @@ from controller.stack.pinned import opener
 from controller.stack.trouble import Trouble
 
 _ANSWER_S, _LONG_S = 2.0, 60.0
+SLOW_S = 15.0  # for what asks Prometheus (7 s) or nginx (5 s) first, and the database (5 s) of it
 _NOT_LET_IN = (401, 403)
 
 Row = dict[str, Any]
@@ -110,8 +111,16 @@ def pool_decisions(settings: Settings, pool: str, asked: dict[str, str], token: 
     return found
 
 
-def ask(settings: Settings, path: str, wanted: Row | None = None, token: str = "", *, method: str | None = None) -> Any:
-    """What the API answers to a GET, a POST of what is wanted, or another `method`. Blocks for a few seconds at most.
+def ask(
+    settings: Settings,
+    path: str,
+    wanted: Row | None = None,
+    token: str = "",
+    *,
+    method: str | None = None,
+    patience_s: float = _ANSWER_S,
+) -> Any:
+    """What the API answers to a GET, a POST of what is wanted, or another `method`. Blocks for `patience_s` at most.
 
     Raises:
         Trouble: the controller does not answer, or refuses (`Refused`); then with its own sentence.
@@ -120,7 +129,7 @@ def ask(settings: Settings, path: str, wanted: Row | None = None, token: str = "
     request = Request(
         f"{url(settings)}{path}", body, {"Content-Type": "application/json"} if body else {}, method=method
     )
-    return json.loads(_read(settings, _with(request, token), _ANSWER_S) or b"null")
+    return json.loads(_read(settings, _with(request, token), patience_s) or b"null")
 
 
 def text(settings: Settings, path: str, token: str = "") -> str:

@@ -92,11 +92,16 @@ def diff(state_dir: Path, first: int | None, second: int | None) -> Diff:
 
 
 def revert(state_dir: Path, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Go back, as the body of the API says. Raises `Trouble` where that cannot be: with the controller's sentence."""
+    """Go back, as the body of the API says. Blocks for 15 s at most.
+
+    Raises:
+        Trouble: that cannot be, with the controller's sentence.
+    """
     layout = Layout(state_dir)
     if not layout.config.exists():
         raise Trouble(f"nothing runs with the state directory {layout.root}; `stoker up` starts it")
-    done: dict[str, Any] = api_client.ask(load(layout.config), "/api/v1/gateway/revert", wanted, token_of(layout))
+    settings, path = load(layout.config), "/api/v1/gateway/revert"
+    done: dict[str, Any] = api_client.ask(settings, path, wanted, token_of(layout), patience_s=api_client.SLOW_S)
     return done
 
 

@@ -18,7 +18,7 @@ from controller.stack.trouble import Trouble
 
 
 def history(state_dir: Path, pool: str, hours: float) -> Profile:
-    """The traffic of that pool in the last hours. Blocks for a few seconds at most.
+    """The traffic of that pool in the last hours. Blocks for 15 s at most.
 
     Raises:
         Trouble: nothing runs there, or the controller refuses.
@@ -32,4 +32,5 @@ def history(state_dir: Path, pool: str, hours: float) -> Profile:
     if not layout.config.is_file():
         raise Trouble(f"nothing was started with the state directory {layout.root}; `stoker up` starts it")
     path = f"/api/v1/simulations/traffic?{urlencode({'pool': pool, 'hours': hours})}"
-    return profile(wanted, pool, Traffic(**api_client.ask(load(layout.config), path, token=token_of(layout))))
+    had = api_client.ask(load(layout.config), path, token=token_of(layout), patience_s=api_client.SLOW_S)
+    return profile(wanted, pool, Traffic(**had))

@@ -159,8 +159,9 @@ def test_a_changed_policy_is_played_beside_the_configured_one(stoker: Typed) -> 
 def test_the_traffic_of_a_pool_that_runs_is_played(stoker: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def ask(settings: object, path: str, *, token: str) -> dict[str, Any]:
+    def ask(settings: object, path: str, *, token: str, patience_s: float) -> dict[str, Any]:
         asked.append(f"{path} {token}")
+        assert patience_s > 7, "as long as Prometheus may take"
         return {"step_s": 60.0, "rates": [2.0, None], "prompt": 300, "output": None}
 
     monkeypatch.setattr("controller.stack.api_client.ask", ask)
