@@ -45,13 +45,14 @@ def activity(
         return _one(request, sources, caller, event)
     filters, before = Filters.read(request.query_params), _cursor(request.query_params.get("before", ""))
     wanted = filters.wanted(sources.now())
+    backwards = wanted.since is not None and wanted.until is not None and wanted.since > wanted.until
     rows = rows_of(walk(sources.store, wanted, before), wanted, before)
     moves = before is None and not filters.until
     return render(
         request, sources, caller, "activity.html",
         view=View.of("activity", **filters.kept()) if moves else View(), moves=moves,
         filters=filters, rows=rows.found, older=filters.href(before=rows.older) if rows.older else "",
-        newest=filters.href(), ranges=list(RANGES), whats=WHATS, severities=SEVERITIES,
+        newest=filters.href(), backwards=backwards, ranges=list(RANGES), whats=WHATS, severities=SEVERITIES,
         pools=_pools(sources, filters.pool), kinds=_kinds(texts_of(request)), reasons=list(map(str, ReasonCode)),
         csv=filters.export(sources.now(), "csv"), json=filters.export(sources.now(), "json"),
     )  # fmt: skip

@@ -53,6 +53,29 @@ def test_an_empty_ledger_and_a_search_without_result(client: TestClient, given: 
     assert 'value="nothing"' in page
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("from=2026-01-05T13:00Z&to=2026-01-05T11:00Z", "The time begins after its end, so nothing can fit"),
+        ("range=1h&to=2026-01-04T11:00Z", "The time begins after its end, so nothing can fit"),
+        ("from=2026-01-04T11:00Z&to=2026-01-04T13:00Z", "Nothing fits."),
+    ],
+)
+def test_a_time_that_begins_after_its_end_is_told(client: TestClient, given: Given, asked: str, said: str) -> None:
+    given.tell("source_lost", "source/metrics")
+
+    assert said in client.get(f"/activity?{asked}").text
+
+
+def test_what_the_page_finds_its_export_takes(client: TestClient, given: Given) -> None:
+    given.tell("source_lost", "source/metrics")
+    long, kinds = "x" * 300, "+".join(f"kind_{number}" for number in range(25))
+    for asked in (f"q={long}&pool={long}&reason={long}&subject={long}", f"kind={kinds}", "kind=a-b,%3Cb%3E", "q=%00"):
+        found = re.search(r'href="(/api/v1/activity[^"]*)" download', client.get(f"/activity?{asked}").text)
+        assert found is not None
+        assert client.get(found[1].replace("&amp;", "&")).status_code == 200
+
+
 def test_page_after_page(client: TestClient, given: Given) -> None:
     for number in range(230):
         given.tell("source_lost", f"source/{number}")
