@@ -10,9 +10,10 @@ from pydantic import BaseModel, Field
 
 from controller.api.drill_result_schemas import Name, Plain, ResultIn, Word
 from controller.api.drills import Possible
+from controller.api.reasons import LONGEST, Why
 from controller.core.drilled import Drilled
 
-LONGEST_WHY, _LINE, _NAME = 500, 300, 64
+_LINE, _NAME = 300, 64
 Figure = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)] | None
 
 
@@ -21,7 +22,7 @@ class DrillIn(BaseModel):
 
     fault: Plain = Field(max_length=_NAME, description="One of the catalogue.")
     pool: Plain | None = Field(default=None, max_length=_NAME, description="May be left out where there is one.")
-    why: Plain = Field(min_length=1, max_length=LONGEST_WHY, description="For the ledger.")
+    why: Why
     load: int = Field(default=8, ge=1, le=256, description="Clients, each with one request at a time.")
     force: bool = Field(default=False, description="Also where users may notice it; needs the role admin.")
 
@@ -32,7 +33,7 @@ class DrillReportIn(BaseModel):
     fault: Word
     pool: Plain = Field(max_length=_NAME)
     state: Literal["running", "passed", "failed", "ended"] = "running"
-    why: Plain = Field(default="", max_length=LONGEST_WHY)
+    why: Plain = Field(default="", max_length=LONGEST)
     line: Plain = Field(default="", max_length=_LINE, description="What it does from now on.")
     told: Plain = Field(default="", max_length=2000, description="Why it ended without a verdict.")
     victims: list[Name] = Field(default_factory=list, max_length=1000)

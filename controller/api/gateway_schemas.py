@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from controller.api.inputs import RowNumber
+from controller.api.reasons import MaybeWhy
 
 _Version = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9.+!_-]*$")]
 _ADDRESS = r"^([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}$"
@@ -70,7 +71,7 @@ class RevertIn(BaseModel):
 
     number: RowNumber | None = None
     undo: bool = False
-    why: str = Field(default="", max_length=500, description="For the history and the events.")
+    why: MaybeWhy = ""
 
     @model_validator(mode="after")
     def _one_of_them(self) -> RevertIn:

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from controller.api.inputs import Moment
+from controller.api.reasons import MaybeWhy
 
 _LONGEST_S = 100 * 366 * 86_400.0
-Why = Annotated[str, Field(max_length=500, description="For the events.")]
 Said = Annotated[str, Field(max_length=100, pattern=r"^[^\x00]*$")]  # no database looks for a NUL
 Seconds = Annotated[float, Field(allow_inf_nan=False, le=_LONGEST_S)]
 
@@ -25,7 +25,7 @@ class KeyIn(BaseModel):
     models: list[str] = Field(default=[], description="Pool models, or their aliases; none is every model.")
     expires_in_s: Annotated[Seconds, Field(gt=0)] | None = None
     expires_at: Moment | None = Field(default=None, description="Instead of `expires_in_s`.")
-    why: Why = ""
+    why: MaybeWhy = ""
 
 
 class KeysQuery(BaseModel):
@@ -48,7 +48,7 @@ class RevokeIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    why: Why = ""
+    why: MaybeWhy = ""
 
 
 class RotateIn(BaseModel):
@@ -57,7 +57,7 @@ class RotateIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     grace_s: Annotated[Seconds, Field(ge=0)] = 0.0
-    why: Why = ""
+    why: MaybeWhy = ""
 
 
 class KeyOut(BaseModel):

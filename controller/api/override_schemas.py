@@ -6,17 +6,17 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
+from controller.api.reasons import MaybeWhy, Why
 from controller.core.overrides import Override
 
 _LONGEST_S = 30 * 24 * 3600.0
 _MOST = 1_000_000
-_WHY = 500
 
 
 class PauseIn(BaseModel):
     """A pause."""
 
-    why: str = Field(min_length=1, max_length=_WHY, description="For the ledger.")
+    why: Why
     for_s: float | None = Field(
         default=None, gt=0, le=_LONGEST_S, description="It ends by itself then; none: until somebody resumes the pool."
     )
@@ -25,7 +25,7 @@ class PauseIn(BaseModel):
 class ResumeIn(BaseModel):
     """Its end."""
 
-    why: str = Field(default="", max_length=_WHY, description="For the ledger.")
+    why: MaybeWhy = ""
 
 
 class BoundsIn(BaseModel):
@@ -33,7 +33,7 @@ class BoundsIn(BaseModel):
 
     floor: int = Field(ge=0, le=_MOST)
     ceiling: int = Field(ge=1, le=_MOST)
-    why: str = Field(min_length=1, max_length=_WHY, description="For the ledger.")
+    why: Why
 
 
 class PauseOut(BaseModel):

@@ -7,10 +7,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from controller.api.reasons import MaybeWhy
 from controller.core.people import NAME_RULE, Role
 
 _LONGEST_S = 10 * 366 * 86_400.0
-Why = Annotated[str, Field(max_length=500, description="For the audit log.")]
 Name = Annotated[str, Field(max_length=200, description=f"{NAME_RULE.capitalize()}; kept in lower case.")]
 Password = Annotated[
     str, Field(max_length=1000, description="12 to 128 characters.", json_schema_extra={"format": "password"})
@@ -95,7 +95,7 @@ class RoleIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     role: Role
-    why: Why = ""
+    why: MaybeWhy = ""
 
 
 class InvitationIn(BaseModel):
@@ -105,7 +105,7 @@ class InvitationIn(BaseModel):
 
     name: Name
     role: Role | None = Field(default=None, description="Of somebody new; viewer where it is not given.")
-    why: Why = ""
+    why: MaybeWhy = ""
 
 
 class InvitationOut(BaseModel):
@@ -135,7 +135,7 @@ class TokenIn(BaseModel):
     name: Name
     role: Role = Field(default=Role.VIEWER, description="At most that of who makes it.")
     expires_in_s: Annotated[float, Field(gt=0, le=_LONGEST_S, allow_inf_nan=False)] | None = None
-    why: Why = ""
+    why: MaybeWhy = ""
 
 
 class TokenOut(BaseModel):

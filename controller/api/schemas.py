@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from controller.api.override_schemas import OverrideOut
+from controller.api.reasons import MaybeWhy
 
 
 class ReasonOut(BaseModel):
@@ -194,7 +195,7 @@ class OrderIn(BaseModel):
 
     kind: Literal["cordon", "drain", "restart", "quarantine", "release"]
     subject: str = Field(description="node/NAME, gpu/UUID, replica/NAME or pool/NAME.", max_length=200)
-    why: str = Field(default="", max_length=500, description="For the ledger.")
+    why: MaybeWhy = ""
 
 
 class OrderOut(BaseModel):

@@ -11,4 +11,5 @@ StateDir = Annotated[
     Path, typer.Option(envvar="STOKER_STATE_DIR", help="Where everything that this installation writes is kept.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Why = Annotated[str, typer.Option(help="The reason, for the audit log and whoever looks at it later.")]
 STATE_DIR = Path(".stoker")

@@ -89,13 +89,14 @@ class KeysClient:
         found: list[Row] = self._api.ask(f"{_KEYS}?limit={LISTED}")
         return found
 
-    def revoke(self, name: str) -> Revoked:
+    def revoke(self, name: str, why: str = "") -> Revoked:
         """By id or name."""
-        return Revoked(self._api.ask(f"{_KEYS}/{self._one(name)}/revoke", {}))
+        return Revoked(self._api.ask(f"{_KEYS}/{self._one(name)}/revoke", {"why": why}))
 
-    def rotate(self, name: str, grace_s: float) -> NewKey:
+    def rotate(self, name: str, grace_s: float, why: str = "") -> NewKey:
         """By id or name."""
-        return NewKey(self._api.ask(f"{_KEYS}/{self._one(name)}/rotate", {"grace_s": grace_s}), self._gateway())
+        wanted = {"grace_s": grace_s, "why": why}
+        return NewKey(self._api.ask(f"{_KEYS}/{self._one(name)}/rotate", wanted), self._gateway())
 
     def _one(self, name: str) -> str:
         """The id of the one key that is meant: of several with a name the one that can be used."""

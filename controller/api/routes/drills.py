@@ -28,6 +28,7 @@ from controller.api.drill_schemas import (
 )
 from controller.api.drills import DrillRefused, UnknownFault, Wish
 from controller.api.happened import happened
+from controller.api.reasons import AskedWhy
 from controller.core.drilled import Drilled, DrillState, began_event, lost, over, said
 from controller.core.errors import TransientError
 from controller.core.people import Role
@@ -36,7 +37,6 @@ router = APIRouter(prefix="/api/v1/drills")
 _MOST = 100
 _END = "end it on the machine where it runs, or ask again in some minutes"
 DrillId = Annotated[str, Path(pattern="^[0-9a-z-]{1,40}$")]
-Why = Annotated[str, Query(max_length=500, description="For the ledger.")]
 
 
 @router.get("", dependencies=[VIEWER])
@@ -105,7 +105,7 @@ def one(drill: DrillId, sources: SourcesDep) -> DrillResultOut:
 
 
 @router.delete("/{drill}", status_code=202, dependencies=[OPERATOR])
-def stop(drill: DrillId, sources: SourcesDep, who: CallerDep, why: Why = "") -> DrillOut:
+def stop(drill: DrillId, sources: SourcesDep, who: CallerDep, why: AskedWhy = "") -> DrillOut:
     """End it: it undoes what it did, which takes some seconds, and says so.
 
     As it mends what was hurt, it is done also while nothing can be written. 409 for one that has ended, and for one

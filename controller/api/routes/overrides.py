@@ -7,21 +7,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, HTTPException
 
 from controller.api.access import OPERATOR, CallerDep
 from controller.api.deps import Sources, SourcesDep, policy_of
 from controller.api.doing import doing
 from controller.api.happened import happened
 from controller.api.override_schemas import BoundsIn, PauseIn, PoolOverrideOut, ResumeIn, bounds_of, pause_of
+from controller.api.reasons import AskedWhy
 from controller.core.event import Event
 from controller.core.overrides import Bounds, Override, Pause, bounded
 from controller.core.policy import ImpossiblePolicy, Mode, PoolPolicy
 
 router = APIRouter(prefix="/api/v1/pools/{pool}", dependencies=[OPERATOR])
-Why = Annotated[str, Query(max_length=500, description="For the ledger.")]
 
 
 @router.post("/pause")
@@ -75,7 +74,7 @@ def set_bounds(pool: str, wanted: BoundsIn, sources: SourcesDep, who: CallerDep)
 
 
 @router.delete("/bounds")
-def clear_bounds(pool: str, sources: SourcesDep, who: CallerDep, why: Why = "") -> PoolOverrideOut:
+def clear_bounds(pool: str, sources: SourcesDep, who: CallerDep, why: AskedWhy = "") -> PoolOverrideOut:
     """Those of the configuration hold again."""
     policy = policy_of(sources, pool)
     if _known(policy, sources).bounds is None:

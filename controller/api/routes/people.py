@@ -6,14 +6,14 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 
 from controller.api.access import ADMIN, CallerDep
 from controller.api.deps import Sources, SourcesDep, base_of
 from controller.api.doing import doing
 from controller.api.people_schemas import InvitationIn, InvitationOut, PendingOut, RoleIn, UserOut
+from controller.api.reasons import AskedWhy
 from controller.core.people import (
     INVITED_FOR,
     SECRET_BYTES,
@@ -31,7 +31,6 @@ from controller.core.people import (
 )
 
 router = APIRouter(prefix="/api/v1", dependencies=[ADMIN])
-Why = Annotated[str, Query(max_length=500, description="For the audit log.")]
 
 
 @router.get("/users")
@@ -50,16 +49,14 @@ def change(name: str, wanted: RoleIn, sources: SourcesDep, who: CallerDep) -> Us
             require_admin(user.name, user.role, wanted.role, other_admins(sources, user))
             told = f"From {user.role} to {wanted.role}. {wanted.why}".strip()
             with doing(sources, who, "user role", f"user/{user.name}", told):
-                changed = sources.people.change_user(
-                    user.name, lambda now: replace(now, role=wanted.role), by=who.name
-                )
+                changed = sources.people.change_user(user.name, lambda now: replace(now, role=wanted.role), by=who.name)
                 user = changed or _known(sources, name)  # removed meanwhile: nobody
         sources.door.known.forget()
     return user_of(user)
 
 
 @router.delete("/users/{name}", status_code=204)
-def remove(name: str, sources: SourcesDep, who: CallerDep, why: Why = "") -> None:
+def remove(name: str, sources: SourcesDep, who: CallerDep, why: AskedWhy = "") -> None:
     """With sessions, tokens, and invitations for and by that one. 404 for nobody, 409 likewise."""
     user = _known(sources, name)
     with _but_the_last_admin():
@@ -105,7 +102,7 @@ def invite(
 
 
 @router.delete("/invitations/{name}", status_code=204)
-def withdraw(name: str, sources: SourcesDep, who: CallerDep, why: Why = "") -> None:
+def withdraw(name: str, sources: SourcesDep, who: CallerDep, why: AskedWhy = "") -> None:
     """Its link is good for nothing any more. 404 where nobody of that name is invited."""
     invited = looked_for(name)
     if all(one.name != invited for one in sources.people.invitations()):

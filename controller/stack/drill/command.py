@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from controller.adapters.docker_faults import DockerFaults, FaultRefused
-from controller.api.drill_schemas import LONGEST_WHY
+from controller.api.reasons import LONGEST
 from controller.installation import Installation, Layout, NodeParts
 from controller.settings import PoolSettings, Settings, load
 from controller.stack import api_client
@@ -81,8 +81,8 @@ def drill(options: DrillOptions) -> Drilled:
     """
     if options.every and options.fault is not None:
         raise Trouble("--all is every fault; leave --fault out, or --all")
-    if len(options.why) > LONGEST_WHY:  # the controller would be told nothing of it
-        raise Trouble(f"--why has {len(options.why)} characters; give {LONGEST_WHY} or less")
+    if len(options.why) > LONGEST:  # the controller would be told nothing of it
+        raise Trouble(f"--why has {len(options.why)} characters; give {LONGEST} or less")
     layout = Layout(options.state_dir)
     if not layout.config.exists() or not layout.installation.exists():
         raise Trouble(f"nothing runs with the state directory {layout.root}; `stoker up` starts it")

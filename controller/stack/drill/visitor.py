@@ -38,7 +38,7 @@ def visiting(state_dir: Path, settings: Settings, pool: str, url: str) -> Iterat
         _await(f"{url}/v1/models/{quote(model)}", made["key"])
         yield made["key"]
     finally:
-        keys.revoke(made["id"])
+        keys.revoke(made["id"], "the drill is over")
 
 
 def _await(url: str, key: str) -> None:

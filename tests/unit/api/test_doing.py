@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from controller.core.errors import GatewayRejected, GatewayUnavailable, LostLease, TransientError
-from controller.core.people import Role, User
+from controller.core.people import Role, Session, User
 from controller.core.policy import PoolPolicy, ScalingPolicy
 from tests.fakes.clock import START
 from tests.fakes.overrides import FakeOverrides
@@ -52,6 +52,7 @@ def test_a_change_that_the_store_does_not_take(
     world: World, method: str, path: str, body: Any, store: str, change: str, action: str
 ) -> None:
     world.add(User("ada", Role.OPERATOR, START))
+    world.people.rows.sessions["digest"] = Session("digest", "ada", world.clock.now(), world.clock.now(), "", "")
     world.app.state.sources = replace(world.sources(), policies=[POLICY], overrides=FakeOverrides(world.store))
     setattr(getattr(world.app.state.sources, store), change, raising(TransientError(AWAY)))
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from controller.stack.key_requests import seconds
 from controller.stack.keys_view import key_cells, table
 from controller.stack.trouble import Trouble
 from tests.fakes.clock import START
+from tests.fakes.people import FakePeople
 from tests.unit.api.test_keys import Given, sources
 from tests.waiting import wait_for
 
@@ -46,6 +47,9 @@ class Installation:
     folder: Path
     port: int
     given: Given = field(default_factory=Given)
+
+    def __post_init__(self) -> None:
+        self.people = FakePeople(self.given.store)
 
     def configure(self, host: str = "127.0.0.1") -> None:
         self.folder.mkdir(exist_ok=True)
@@ -74,7 +78,9 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
     listening = socket.create_server(("127.0.0.1", 0))
     made = Installation(tmp_path / "state", listening.getsockname()[1])
     made.configure()
-    server = uvicorn.Server(uvicorn.Config(create_app(sources(made.given)), log_config=None))
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(replace(sources(made.given), people=made.people)), log_config=None)
+    )
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
     wait_for(lambda: server.started, 20, "the API answers")
@@ -107,6 +113,14 @@ def test_as_json(installation: Installation) -> None:
     rotated = json.loads(installation.done("rotate", made["id"], "--grace", "1h", "--json"))
     assert (rotated["replaces"], rotated["replaced_expires_at"]) == (made["id"], "2026-01-05T13:00:00Z")
     assert json.loads(installation.done("revoke", made["id"], "--json"))["state"] == "revoked"
+
+
+def test_a_reason_is_in_the_audit_log(installation: Installation) -> None:
+    for number, arguments in enumerate((("create", "ci"), ("rotate", "ci"), ("revoke", "ci"))):
+        installation.done(*arguments, "--why", f"reason {number}")
+
+    told = [(entry.action, entry.why.partition(": ")[2]) for entry in installation.people.rows.audit]
+    assert told == [("key create", "reason 0."), ("key rotate", "reason 1."), ("key revoke", "reason 2.")]
 
 
 def test_a_key_is_rotated_and_revoked_by_its_name(installation: Installation) -> None:
