@@ -12,6 +12,7 @@ import re
 import secrets
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -158,7 +159,8 @@ def kept_token(path: Path) -> str:
         known = ""
     if _TOKEN.fullmatch(known):
         if path.stat().st_mode & 0o077:
-            path.chmod(0o600)
+            with suppress(OSError):  # it is somebody else's, or on a disk that is only read: no reason not to start
+                path.chmod(0o600)
         return known
     path.parent.mkdir(parents=True, exist_ok=True)
     made = secrets.token_hex(32)

@@ -2,7 +2,8 @@
 process: so one at a time, on one core, and whoever comes while several wait already is told to come again.
 
 Whoever has shown something that strangers have not (the mark of a browser, a session, an invitation) has places of
-their own in the queue, and is behind one stranger at most: guesses from everywhere keep none of them out.
+their own in the queue, and is behind one stranger at most: guesses from everywhere keep none of them out. Where these
+are taken, there are those of strangers.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from fastapi import HTTPException
 
 # By whether they are known, with the one that is being looked at; each holds a thread of those that answer everybody.
 _WAITING = {False: 5, True: 2}
-_OF_ONE_PLACE = {False: 2, True: 2}  # of these: nobody fills the queue from one machine
+_OF_ONE_PLACE = {False: 2, True: 1}  # of these: nobody fills the queue from one machine
 _PATIENCE_S = 5.0
 
 
@@ -57,7 +58,7 @@ class Passwords:
 
     @contextmanager
     def _one(self, place: str, known: bool) -> Iterator[None]:
-        self._queue(place, known)
+        known = self._queue(place, known)
         try:
             with ExitStack() as held:
                 # One stranger at a time waits for the turn itself: a lock does not care who came first.
@@ -71,12 +72,15 @@ class Passwords:
                 self._waiting[known][place] -= 1
                 self._waiting[known] += Counter()  # without those of whom nobody waits
 
-    def _queue(self, place: str, known: bool) -> None:
+    def _queue(self, place: str, known: bool) -> bool:
+        """Whether it is a place of those who are known."""
         with self._lock:
-            waiting = self._waiting[known]
-            if waiting.total() >= _WAITING[known] or waiting[place] >= _OF_ONE_PLACE[known]:
-                raise _busy()
-            waiting[place] += 1
+            for own in (True, False) if known else (False,):
+                waiting = self._waiting[own]
+                if waiting.total() < _WAITING[own] and waiting[place] < _OF_ONE_PLACE[own]:
+                    waiting[place] += 1
+                    return own
+        raise _busy()
 
 
 def _busy() -> HTTPException:

@@ -10,6 +10,7 @@ from fastapi import HTTPException
 from controller.api.access import Caller, note, note_healing
 from controller.api.deps import Sources
 from controller.core.errors import ControllerError, LostLease
+from controller.core.people import LastAdmin, NotAdmin
 
 _OURS = "something went wrong here; the controller's log has more"
 
@@ -33,4 +34,4 @@ def doing(
 def _told(error: Exception) -> str:
     if isinstance(error, HTTPException):
         return str(error.detail)
-    return str(error) if isinstance(error, ControllerError) else _OURS
+    return str(error) if isinstance(error, ControllerError | LastAdmin | NotAdmin) else _OURS

@@ -15,12 +15,12 @@ _FIRST, _LAST = datetime(1000, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UT
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _within(at: datetime) -> datetime:
-    """Compared by differences, as the time itself may have no place in UTC."""
+def within(at: datetime) -> datetime:
+    """The same. Raises `ValueError`. Compared by differences, as the time itself may have no place in UTC."""
     if not timedelta(0) <= (at - _EPOCH) - (_FIRST - _EPOCH) <= _LAST - _FIRST:
         raise ValueError("this is no time that anything here has; give one between the years 1000 and 9999")
     return at
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_within)]
+Moment = Annotated[AwareDatetime, AfterValidator(within)]
 RowNumber = Annotated[int, Field(ge=1, le=_LARGEST)]

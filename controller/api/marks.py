@@ -86,7 +86,7 @@ def _of_event(item: RecordedEvent) -> MarkOut:
 
 def _of_alerts(told: Told, pool: str, now: float) -> Iterator[MarkOut]:
     """One for each time in which an alert fired; its end is known where it fired no more within the axis."""
-    times = told.axis.times
+    times, to = told.axis.times, min(now, told.axis.times[-1] + told.axis.step)
     for (name, severity), column in told.columns("alertname", "severity").items():
         for first, last in _spells([value is not None for value in column]):
             ended = last + 1 < len(column)
@@ -99,7 +99,7 @@ def _of_alerts(told: Told, pool: str, now: float) -> Iterator[MarkOut]:
                 severity=_SEVERITIES.get(severity, "info"),
                 subject=name,
                 text=f"{name} fired." if ended else f"{name} fires.",
-                href=_explained(pool, name, times[first], times[last + 1] if ended else now, now),
+                href=_explained(pool, name, times[first], times[last + 1] if ended else to, now),
             )
 
 

@@ -104,7 +104,9 @@ def _marks(
     decisions = store.find_decisions(DecisionQuery(policy.pool, since=since, until=until, limit=most))
     own = store.find_events(EventQuery(policy.pool, kinds=OF_POOLS, since=since, until=until, limit=most))
     others = store.find_events(EventQuery(kinds=OF_ALL, since=since, until=until, limit=most))
-    return marks_of(decisions, (*own, *others), fired, policy.pool, now.timestamp())
+    made, left_out = marks_of(decisions, (*own, *others), fired, policy.pool, now.timestamp())
+    # An alert is known by the numbers of the axis, which may begin before that time.
+    return [mark for mark in made if mark.until is None or mark.until > between[0]], left_out
 
 
 def _totals(found: Mapping[str, Column], axis: Axis, pool: str, costs: Costs, between: tuple[float, float]) -> BillOut:

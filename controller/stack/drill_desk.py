@@ -21,7 +21,7 @@ from controller.settings import Settings
 from controller.stack.api_client import Seen
 from controller.stack.drill import owed, promise, refusal
 from controller.stack.drill.catalogue import INJURIES
-from controller.stack.drill.command import replicas_of, site_of
+from controller.stack.drill.command import restorable_of, site_of
 from controller.stack.drill.facts import Fault
 from controller.stack.drill.injury import NotHere
 from controller.stack.drill.owed import Mended
@@ -196,4 +196,4 @@ class DrillDesk:
 
     def _mend(self) -> Mended | None:
         layout, installation = self._place.layout, self._place.installation
-        return owed.mend_if_gone(layout.root, lambda pool: replicas_of(installation, layout, pool))
+        return owed.mend_if_gone(layout.root, lambda pool: restorable_of(installation, layout))

@@ -76,6 +76,19 @@ def test_a_token_that_others_may_read_is_theirs_no_more(layout: Layout) -> None:
     assert stat.S_IMODE(layout.api_token.stat().st_mode) == 0o600
 
 
+def test_a_token_that_cannot_be_kept_from_others_is_used_all_the_same(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = api_token(layout)
+    layout.api_token.chmod(0o644)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    assert api_token(layout) == made
+
+
 @pytest.mark.parametrize("found", ["", "short\n", "g" * 64])
 def test_what_is_no_token_is_replaced(layout: Layout, found: str) -> None:
     layout.root.mkdir()

@@ -269,12 +269,12 @@ class SqlStore:
 
     def find_decisions(self, query: DecisionQuery) -> tuple[Recorded, ...]:
         """See `StateStore.find_decisions`."""
-        with self._connections.searching(), self.reading() as session:
+        with self._connections.searching(query.text), self.reading() as session:
             return search.find_decisions(session, query)
 
     def find_events(self, query: EventQuery) -> tuple[RecordedEvent, ...]:
         """See `StateStore.find_events`."""
-        with self._connections.searching(), self.reading() as session:
+        with self._connections.searching(query.text), self.reading() as session:
             return search.find_events(session, query)
 
     def close(self) -> None:

@@ -13,8 +13,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Path, Query
 
-from controller.api.access import ADMIN, OPERATOR, VIEWER, CallerDep, note, note_healing, note_refused
+from controller.api.access import ADMIN, OPERATOR, VIEWER, Caller, CallerDep, note_healing, note_refused
 from controller.api.deps import Sources, SourcesDep, policy_of
+from controller.api.doing import doing
 from controller.api.drill_ends import end, heard_lately, looked_after, ran
 from controller.api.drill_schemas import (
     CatalogueOut,
@@ -79,9 +80,9 @@ def begin(wanted: DrillIn, sources: SourcesDep, who: CallerDep) -> DrillOut:
     subject, noted = f"pool/{pool}", list[str]()
 
     def begins() -> None:
-        note(sources, who, "drill begin", subject, why)
+        with doing(sources, who, "drill begin", subject, why):
+            sources.drills.change_drill(name, lambda known: made)  # first: it tells of itself as soon as it runs
         noted.append(why)
-        sources.drills.change_drill(name, lambda known: made)  # first: it tells of itself as soon as it runs
 
     try:
         sources.drill_desk.start(name, Wish(wanted.fault, pool, wanted.load, wanted.force), begins)
@@ -136,11 +137,18 @@ def stop(drill: DrillId, sources: SourcesDep, who: CallerDep, why: AskedWhy = ""
 def report(drill: DrillId, told: DrillReportIn, sources: SourcesDep, who: CallerDep) -> DrillOut:
     """What a drill says of itself; the state directory's token lets it. Its first word begins one that is not known
     yet, and stands in the audit log; its end counts once. 503 where that cannot be written."""
-    now = sources.now()
     known = sources.drills.drill(drill)
-    if known is None:  # one that was asked for is there already
-        why = f"{told.fault}, in a terminal{f': {told.why}' if told.why else ''}"
-        note(sources, who, "drill begin", f"pool/{told.pool}", why)
+    if known is not None:
+        return _heard(drill, told, sources, who, known)
+    why = f"{told.fault}, in a terminal{f': {told.why}' if told.why else ''}"  # one that was asked for is there already
+    with doing(sources, who, "drill begin", f"pool/{told.pool}", why):
+        return _heard(drill, told, sources, who, None)
+
+
+def _heard(
+    drill: str, told: DrillReportIn, sources: Sources, who: Caller, known: tuple[Drilled, str] | None
+) -> DrillOut:
+    now = sources.now()
     before = known[0] if known else Drilled(drill, told.fault, told.pool, who.name, now, now, told.why)
     after = said(before, told.line, now)
     if DrillState(told.state) is not DrillState.RUNNING:

@@ -65,7 +65,8 @@ def _possible(span: timedelta) -> timedelta:
 def _axis(asked: tuple[float, float], step: int | None, *, moves: bool) -> Axis:
     """One that moves ends now, so that all who look ask the same; another one has all of the time that is asked for."""
     made = [(axis_of if moves else axis_over)(*asked, known) for known in STEPS]
-    fitting = {axis.step: axis for axis in made if axis.points <= MOST}
+    most = MOST if moves else MOST + 1  # the first and the last number may be of a part of their steps
+    fitting = {axis.step: axis for axis in made if axis.points <= most}
     if step is None:
         return next(iter(fitting.values()))
     if step not in fitting:

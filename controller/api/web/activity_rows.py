@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 from controller.api.activity import DECISION, EVENT, Cursor, Line, Wanted, after
 from controller.api.activity_schemas import KIND, LONGEST, MOST_KINDS
+from controller.api.inputs import within
 from controller.api.web.formats import iso
 from controller.api.web.ranges import RANGES
 from controller.core.drilled import DRILL_ID
@@ -81,7 +82,7 @@ def moment(text: str) -> datetime | None:
     """A time of the address, of UTC where it names no zone; None for what is none."""
     try:
         at = datetime.fromisoformat(text)
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+        return within(at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 

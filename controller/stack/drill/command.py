@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -17,10 +18,11 @@ from controller.stack import api_client
 from controller.stack.api_token import token_of
 from controller.stack.drill import measure, owed, promise, quiet, refusal
 from controller.stack.drill.catalogue import INJURIES
-from controller.stack.drill.engines import Engines
+from controller.stack.drill.engines import Engines, Separately
 from controller.stack.drill.facts import Fault
 from controller.stack.drill.injury import Ground, NotHere, Replicas
 from controller.stack.drill.options import DrillOptions
+from controller.stack.drill.owed import Restorable
 from controller.stack.drill.processes import ProcessReplicas
 from controller.stack.drill.promise import Pace
 from controller.stack.drill.refusal import Pool
@@ -166,7 +168,7 @@ class Session:
 def _mend(layout: Layout, installation: Installation, teller: Teller, progress: Progress) -> None:
     """Undo what a drill left that was killed. Raises `Trouble` where that cannot be: it would be measured, too."""
     with postponed():
-        found = owed.mend(layout.root, lambda pool: replicas_of(installation, layout, pool))
+        found = owed.mend(layout.root, lambda pool: restorable_of(installation, layout))
     if found is None:
         return
     name = f"the drill {found.drill}" if found.drill else "a drill"
@@ -202,6 +204,14 @@ def replicas_of(installation: Installation, layout: Layout, pool: str) -> Replic
         engines = [opened.enter_context(closing(_engine(node, instance))) for node in installation.engines]
         opened.pop_all()  # all of them answer
     return Engines(engines, pool, hosts)
+
+
+def restorable_of(installation: Installation, layout: Layout) -> Restorable:
+    """Those of all pools, for whoever undoes what others did."""
+    if installation.runtime == "process":
+        return ProcessReplicas(layout.replicas)
+    instance = installation.instance_in(layout)
+    return Separately([partial(_engine, node, instance) for node in installation.engines])
 
 
 def _engine(node: NodeParts, instance: str) -> DockerFaults:

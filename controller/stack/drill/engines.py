@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 
 from controller.adapters.docker_faults import FaultRefused
 from controller.stack.drill.injury import Replicas
+from controller.stack.trouble import Trouble
+
+
+class Separately:
+    """See `Restorable`. Each engine is opened by itself: one that is silent keeps nothing from the others."""
+
+    def __init__(self, engines: Sequence[Callable[[], Replicas]]) -> None:
+        self._engines = tuple(engines)
+
+    def restore(self, replica: str) -> bool:
+        """See `Replicas.restore`. Raises `Trouble` where none had anything to give, and one that may have is silent."""
+        silent = ""
+        for opened in self._engines:
+            try:
+                with closing(opened()) as engine:
+                    if engine.restore(replica):
+                        return True
+            except (Trouble, FaultRefused) as error:
+                silent = silent or str(error)
+        if silent:
+            raise Trouble(silent)
+        return False
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class Engines:

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from controller.core.errors import GatewayRejected, GatewayUnavailable, LostLease, TransientError
-from controller.core.people import Role, Session, User
+from controller.core.people import LastAdmin, NotAdmin, Role, Session, User
 from controller.core.policy import PoolPolicy, ScalingPolicy
 from tests.fakes.clock import START
 from tests.fakes.overrides import FakeOverrides
@@ -63,6 +63,17 @@ def test_a_change_that_the_store_does_not_take(
     assert (before.action, before.outcome) == (action, "done")
     assert (after.action, after.subject, after.why) == (action, before.subject, before.why)
     assert (after.outcome, after.refused) == (f"failed: {AWAY}", False)
+
+
+@pytest.mark.parametrize("fault", [NotAdmin("root"), LastAdmin("ada")])
+def test_who_lost_the_right_meanwhile_is_told_of_in_the_log(world: World, fault: Exception) -> None:
+    world.add(User("ada", Role.OPERATOR, START))
+    world.people.change_user = raising(fault)  # type: ignore[method-assign]
+
+    answer = as_admin(world.client).put("/api/v1/users/ada/role", json={"role": "viewer"})
+
+    assert (answer.status_code, answer.json()["detail"]) == (409, str(fault))
+    assert [entry.outcome for entry in world.noted()] == ["done", f"failed: {fault}"]
 
 
 @pytest.mark.parametrize(

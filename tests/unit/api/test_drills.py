@@ -249,6 +249,17 @@ def test_what_cannot_be_done_is_refused_in_a_sentence_and_no_drill_began(
     )  # fmt: skip
 
 
+def test_a_drill_that_cannot_be_written_down_did_not_begin(client: TestClient, given: Given) -> None:
+    def away(*_: object) -> None:
+        raise TransientError("the database is gone")
+
+    given.drills.change_drill = away  # type: ignore[assignment, method-assign]
+    assert client.post("/api/v1/drills", json=WISH).status_code == 503
+    assert client.put("/api/v1/drills/of-a-terminal", json=REPORT).status_code == 503
+    assert given.desk.begun == []
+    assert [entry.outcome for entry in given.people.rows.audit] == ["done", "failed: the database is gone"] * 2
+
+
 def test_no_number_of_misspelt_faults_pushes_a_drill_out(client: TestClient, given: Given) -> None:
     begin(client)
     given.desk.lives, given.desk.refuses = None, UnknownFault("there is no fault 'kil'")

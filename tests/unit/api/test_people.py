@@ -249,6 +249,19 @@ def test_strangers_keep_nobody_out_who_is_known(world: World) -> None:
         assert [one.result().status_code for one in guesses] == [401] * 5
 
 
+def test_nobody_fills_the_queue_of_those_who_are_known() -> None:
+    passwords = Passwords(PasswordHasher(time_cost=2, memory_cost=64, parallelism=1))
+    kept = passwords.make(PASSWORD, "here")
+    with ThreadPoolExecutor() as pool:
+        with passwords._turn:
+            asked = [pool.submit(passwords.fits, PASSWORD, kept, "here", known=True) for _ in range(3)]
+            wait_for(lambda: passwords._waiting == {True: {"here": 1}, False: {"here": 2}}, 10, "the others wait, too")
+            other = pool.submit(passwords.fits, PASSWORD, kept, "there", known=True)
+            wait_for(lambda: passwords._waiting[True]["there"] == 1, 10, "there is a place")
+        assert all(one.result() for one in (*asked, other))
+    assert passwords._waiting == {False: {}, True: {}}
+
+
 def invite(client: TestClient, name: str = "bob", **wanted: Any) -> Response:
     return client.post("/api/v1/invitations", json={"name": name, **wanted})
 

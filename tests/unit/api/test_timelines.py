@@ -147,7 +147,12 @@ def test_what_it_used_and_what_that_costs(given: Given, ask: Ask) -> None:
         ({"from": NOW - timedelta(days=30)}, 7200, 360),
         ({"from": NOW - timedelta(hours=3), "to": NOW - timedelta(hours=2)}, 10, 360),
         ({"from": NOW - timedelta(hours=1), "step": 60}, 60, 60),
-        ({"from": NOW - timedelta(hours=3, seconds=1), "to": NOW - timedelta(hours=2, seconds=1)}, 15, 241),
+        ({"from": NOW - timedelta(hours=3, seconds=1), "to": NOW - timedelta(hours=2, seconds=1)}, 10, 361),
+        (
+            {"from": NOW - timedelta(minutes=31, seconds=1), "to": NOW - timedelta(minutes=1, seconds=1), "step": 5},
+            5,
+            361,
+        ),
     ],
 )
 def test_a_range_and_a_step(ask: Ask, query: dict[str, Any], step: int, points: int) -> None:
@@ -257,6 +262,11 @@ def test_an_alert_of_days_ago_leads_to_what_happened_then(given: Given, ask: Ask
         )
     }
     (mark,) = ask("pools/llama/timeline", **{"from": (NOW - timedelta(days=7)).isoformat()})["marks"]
+    later = {"from": (NOW - timedelta(days=5)).isoformat(), "to": (NOW - timedelta(days=2.9)).isoformat()}
+    (still,) = ask("pools/llama/timeline", **later)["marks"]  # it fires to the end of what is shown
+    assert still["href"].startswith("/activity?")
+    before = {"from": (NOW - timedelta(days=5)).isoformat(), "to": (NOW - timedelta(days=4)).isoformat()}
+    assert ask("pools/llama/timeline", **before)["marks"] == []
     where, _, asked = mark["href"].partition("?")
     times = dict(parse_qsl(asked))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from controller.adapters.docker_faults import FaultRefused
-from controller.stack.drill.engines import Engines
+from controller.stack.drill.engines import Engines, Separately
+from controller.stack.trouble import Trouble
 
 
 class Engine:
@@ -114,3 +115,15 @@ def test_what_another_process_took_is_given_back_by_whichever_engine_has_it() ->
     assert Engines([first, second], "small").restore("small-2")
     assert not Engines([first, second], "small").restore("small-9")
     assert second.done == ["restore small-2", "restore small-9"]
+
+
+def test_what_was_taken_is_given_back_whatever_other_engine_is_silent() -> None:
+    home = Engine("small-1")
+
+    def silent() -> Engine:
+        raise Trouble("the Docker engine gave no answer")
+
+    assert Separately([silent, lambda: home]).restore("small-1")
+    assert not Separately([lambda: home]).restore("small-2")
+    with pytest.raises(Trouble, match="no answer"):
+        Separately([silent, lambda: home]).restore("small-2")

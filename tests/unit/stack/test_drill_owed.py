@@ -276,7 +276,7 @@ def test_the_next_drill_undoes_it_first_and_says_so(
 
 
 def test_no_drill_begins_on_what_cannot_be_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "replicas_of", lambda *_: Silent())
+    monkeypatch.setattr(command, "restorable_of", lambda *_: Silent())
     with served(World(), tmp_path) as site:
         installed(tmp_path, site)
         owed.owe(tmp_path, [Step("small-1 goes on", pool="small", replica="small-1")])

@@ -23,12 +23,17 @@ let openings = 0; // of dialogs: whoever waits for an answer knows by it whether
  */
 const asked = (asker) => ({ ...asker.dataset });
 
+/** To where it is seen: all else lies under an open dialog, and is inert. @param {HTMLElement} notes */
+function rise(notes) {
+  const top = document.querySelector("#confirm[open]") ?? [...document.querySelectorAll("dialog[open]")].pop();
+  (top ?? document.body).append(notes);
+  top?.addEventListener("close", () => rise(notes), { once: true });
+}
+
 /** @param {string} text @param {"done" | "failed"} [how] */
 export function tell(text, how = "done") {
   if (!notes) return;
-  const modal = [...document.querySelectorAll("dialog[open]")].pop(); // all else lies under it, and is inert
-  (modal ?? document.body).append(notes);
-  modal?.addEventListener("close", () => document.body.append(notes), { once: true });
+  rise(notes);
   const note = document.createElement("p");
   note.className = `note ${how}`;
   note.textContent = text;
@@ -90,7 +95,10 @@ export async function ask(action, body) {
   if (answer.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
   const text = await answer.text();
   const data = text && answer.headers.get("content-type")?.includes("json") ? JSON.parse(text) : null;
-  if (!answer.ok) throw new Refused(sentence(data?.detail) ?? say("js.refused", { status: answer.status }));
+  if (!answer.ok) {
+    const why = sentence(data?.detail) ?? say("js.refused", { status: answer.status });
+    throw answer.status < 500 ? new Refused(why) : new Error(why);
+  }
   return data;
 }
 

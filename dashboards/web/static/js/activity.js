@@ -32,7 +32,9 @@ function count() {
 
 /** What is on the page now is no news. */
 function seen() {
-  known = new Set(newest() ?? []);
+  const told = newest();
+  if (told === null) return; // nobody knows at the moment
+  known = new Set(told);
   news = new Set();
   count();
 }

@@ -118,6 +118,9 @@ async function renew() {
   }
 }
 
+/** Whether somebody is about to do something here. */
+const isUsed = () => !!document.querySelector("dialog[open]") || [...document.querySelectorAll("main input, main textarea")].some(changedByReader);
+
 /** Its address has what the script's text comes to. @param {Document} page */
 const shell = (page) => page.querySelector('script[src*="/js/shell.js"]')?.getAttribute("src");
 
@@ -129,15 +132,17 @@ async function fetched() {
     if (answer.redirected) return location.assign(answer.url), false;
     if (!answer.ok && answer.status !== 404) return false; // 404 says what is gone
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (shell(fresh) !== shell(document) && !document.querySelector("dialog[open]")) return location.reload(), false; // of another version
+    if (shell(fresh) !== shell(document) && !isUsed()) return location.reload(), false; // it is of another version
     const main = document.getElementById("main");
     const next = fresh.getElementById("main");
     if (main && next) morph(main, next);
-    put(meanwhile);
   } catch {
     return false; // no answer: the stream is gone, too, and says so
   }
   document.dispatchEvent(new CustomEvent("stoker:changed", { detail: [] }));
+  const late = Object.keys(meanwhile);
+  put(meanwhile);
+  if (late.length) document.dispatchEvent(new CustomEvent("stoker:changed", { detail: late }));
   return true;
 }
 

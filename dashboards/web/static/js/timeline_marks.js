@@ -188,7 +188,7 @@ export class Lane {
   /** The one that stands there already, where it says the same: it may have the focus. @param {Group} group @param {HTMLElement[]} free to be taken from */
   element(group, free) {
     const made = element(group);
-    const same = (/** @type {HTMLElement} */ one) => one.dataset.key === made.dataset.key && one.title === made.title && one.className === made.className;
+    const same = (/** @type {HTMLElement} */ one) => one.dataset.key === made.dataset.key && one.title === made.title && one.className === made.className && one.getAttribute("href") === made.getAttribute("href");
     const at = free.findIndex(same);
     const found = at < 0 ? made : free.splice(at, 1)[0];
     found.style.left = `${group.left}%`;
