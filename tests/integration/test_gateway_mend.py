@@ -11,6 +11,7 @@ import pytest
 
 from controller.adapters.nginx import NginxGateway
 from controller.core.errors import GatewayUnavailable
+from controller.core.model import GatewayPlan
 from tests.fakes.clock import FakeClock
 from tests.fakes.engine import FakeEngine
 from tests.fakes.running_nginx import RunningNginx, parts_in, plan
@@ -69,3 +70,31 @@ def test_a_configuration_that_somebody_changed_and_loaded_is_put_back(nginx: Run
     nginx.gateway.apply(wanted)
     assert conf.read_text() == good
     assert nginx.ask("GET", "/healthz")[2] == b"ok\n"
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [b"this is no configuration {", b"", b"\xff\xfe", None, b"# Generation 0123456789abcdef.\nevents {\n"],
+    ids=["garbage", "empty", "no text", "deleted", "another's"],
+)
+@pytest.mark.parametrize("known", [True, False], ids=["its plan is known", "no plan is known"])
+def test_a_controller_that_finds_it_spoilt_writes_a_new_one(
+    nginx: RunningNginx, engine: FakeEngine, spoilt: bytes | None, known: bool
+) -> None:
+    """While nginx serves on. There is nothing in such a file that nginx could be waited for to take."""
+    before, wanted = plan(engine.address), plan()
+    nginx.apply(before)
+    conf = nginx.parts.folder / "nginx.conf"
+    if spoilt is None:
+        conf.unlink()
+    else:
+        conf.write_bytes(spoilt)
+    if not known:
+        (nginx.parts.folder / "plan.json").write_text("{")
+
+    gateway = NginxGateway(nginx.parts)
+    assert gateway.running() is None
+    assert gateway.state().applied == (before if known else GatewayPlan())
+    assert gateway.apply(wanted).applied == wanted
+    assert NginxGateway(nginx.parts).state().applied == wanted, "the next controller knows it, too"
+    assert nginx.post()[0] == 503

@@ -226,8 +226,7 @@ class NginxGateway:
 
     def _switch(self, generation: str) -> None:
         """Rename, reload, await; or put the old file back."""
-        before = self._files.conf.read_text(encoding="utf-8")
-        self._certain = False
+        before, certain, self._certain = self._files.text(), self._certain, False
         os.replace(self._files.candidate, self._files.conf)
         try:
             self._reload(generation, TAKE_S)
@@ -236,7 +235,7 @@ class NginxGateway:
             with contextlib.suppress(GatewayUnavailable):
                 # Dead: it starts with the old file. Deaf: the signal waits for it, and the next apply makes sure.
                 self._reload(generation_of(before), RESTORE_S)
-                self._certain, self._signature = True, self._files.signature()
+                self._certain, self._signature = certain, self._files.signature()
             raise
 
     def _reload(self, generation: str, timeout_s: float) -> None:
@@ -262,12 +261,15 @@ class NginxGateway:
         if serving is None:
             self._repair(self._applied if on_disk in plans else self._files.last_plan())
             raise GatewayUnavailable("nginx does not answer")
+        if on_disk not in plans:  # not ours, or spoilt: nothing to wait for. `apply` writes a new one
+            self._applied = plans.get(serving, self._files.last_plan())
+            self._files.promote(serving)
+            return
         if serving != on_disk:
             self._reload(on_disk, TAKE_S)
         else:
             self._nginx.count_newest_rooms()  # an earlier controller may have been interrupted just before
-        self._applied = plans.get(on_disk, GatewayPlan())
-        self._certain, self._signature = on_disk in plans, self._files.signature()
+        self._applied, self._certain, self._signature = plans[on_disk], True, self._files.signature()
         self._text = self._files.text()
         self._made_with = self._config if self._would_be(self._applied) == self._text else None
         self._files.promote(on_disk)
