@@ -49,6 +49,7 @@ def listed(state: str = "running", number: int = 1) -> dict[str, Any]:
     labels = {"stoker.replica": NAME, "stoker.pool": "llama", "stoker.engine_port": str(port)}
     return {
         "Id": f"id-{number}",
+        "Names": [f"/stoker-test-{NAME}"],
         "Labels": labels | {"stoker.launcher_port": str(launcher)},
         "State": state,
         "Status": "Exited (137) 2 seconds ago" if state == "exited" else "Up 2 seconds",
@@ -167,6 +168,51 @@ def test_a_list_that_is_none_is_no_answer(engine: FakeEngine, said: Any) -> None
     engine.answers["GET /containers/json"] = (200, said)
     with closing(runtime_of(engine)) as runtime, pytest.raises(RuntimeUnavailable, match="cannot be read"):
         runtime.list_replicas()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({"Names": ["/a-copy"]}, id="another name"),
+        pytest.param({"Names": ["/stoker-other-llama-1"]}, id="another installation's name"),
+        pytest.param({"Labels": {"stoker.instance": "test"}}, id="no labels of a replica"),
+        pytest.param({"Labels": listed()["Labels"] | {"stoker.engine_port": "http"}}, id="a port that is none"),
+        pytest.param({"Labels": listed()["Labels"] | {"stoker.launcher_port": ""}}, id="an empty port"),
+        pytest.param({"Labels": listed()["Labels"] | {"stoker.launcher_port": "70000"}}, id="a port too high"),
+    ],
+)
+def test_a_container_that_only_has_our_labels_is_none_of_ours(
+    engine: FakeEngine, capsys: pytest.CaptureFixture[str], changed: dict[str, Any]
+) -> None:
+    """A copy carries the labels, too. What it is to have done would be done to the genuine one."""
+    engine.containers = [listed(number=2) | changed, listed()]
+    with closing(runtime_of(engine)) as runtime:
+        for _ in range(3):
+            (found,) = runtime.list_replicas()
+            assert found.replica == NAME
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "is left alone" in line
+        engine.containers = [listed()]
+        runtime.list_replicas()
+        engine.containers = [listed(number=2) | changed]
+        assert runtime.list_replicas() == ()
+    assert len(capsys.readouterr().err.splitlines()) == 1, "it is another one for all that is known"
+
+
+@pytest.mark.parametrize("names", [None, []])
+def test_one_that_is_just_being_removed_is_gone(
+    engine: FakeEngine, capsys: pytest.CaptureFixture[str], names: list[str] | None
+) -> None:
+    engine.containers = [listed() | {"Names": names}]
+    with closing(runtime_of(engine)) as runtime:
+        assert runtime.list_replicas() == ()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_linked_container_has_several_names(engine: FakeEngine) -> None:
+    engine.containers = [listed() | {"Names": ["/web/engine", f"/stoker-test-{NAME}"]}]
+    with closing(runtime_of(engine)) as runtime:
+        assert [found.replica for found in runtime.list_replicas()] == [NAME]
 
 
 def test_one_that_exited_is_asked_once_whether_memory_was_the_reason(engine: FakeEngine) -> None:

@@ -26,6 +26,7 @@ from controller.adapters.docker.listing import inner_ports, read_container
 from controller.adapters.docker.memory import MemoryDeaths
 from controller.adapters.docker.node import DockerNode, DockerTls
 from controller.adapters.docker.recipe import recipe
+from controller.adapters.docker.strangers import Strangers, name_of
 from controller.core.errors import RuntimeRejected, RuntimeUnavailable
 from controller.core.model import Container, ReplicaId
 from controller.ports import ReplicaSpec
@@ -49,6 +50,7 @@ class DockerRuntime:
         self._changes = _Client(node, _CHANGE_TIMEOUT_S)
         self._asides = _Client(node, _ASIDE_TIMEOUT_S)
         self._deaths, self._exits = MemoryDeaths(self._out_of_memory), Exits()
+        self._strangers = Strangers(instance)
         self._follower = EventFollower(self._open_events, self._hear)
 
     def list_replicas(self) -> tuple[Container, ...]:
@@ -58,6 +60,7 @@ class DockerRuntime:
             found = api.containers(all=True, filters={"label": f"{listing.INSTANCE}={self._instance}"})
         host = self._published_at()
         try:
+            found = self._strangers.leave_out(found)
             found = [listing.exited(item, self._exits.exit_code(item["Id"])) for item in found]
             if monotonic() < began + _NO_TIME_LEFT_S:
                 self._deaths.learn([item["Id"] for item in found if listing.has_exited(item)])
@@ -165,7 +168,7 @@ class DockerRuntime:
         return _Events(answer)
 
     def _name(self, replica: ReplicaId) -> str:
-        return f"stoker-{self._instance}-{replica}"
+        return name_of(self._instance, replica)
 
 
 class _Events:
