@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from controller.core import orders
 from controller.core.decision import Memory
-from controller.core.errors import MetricsUnavailable
+from controller.core.errors import MetricsUnavailable, TransientError
 from controller.core.model import (
     SERVING,
     Address,
@@ -56,16 +56,17 @@ class Observer:
         self._wanted = {policy.pool: wanted_by(policy) for policy in policies}
         names = {name for wanted in self._wanted.values() for name in wanted.signals}
         self._question = question(names | {LAST_REQUEST})
+        self._standing: tuple[Order, ...] | None = None  # the orders of the last answer
 
     def observe(self, tick: int) -> tuple[Snapshot, Sighting]:
         """What is. Blocks for at most the sum of the ports' deadlines.
 
         Raises:
-            TransientError, PermanentError: no node has been listed even once. What exists is not known, and an empty
-                world would take every replica out of nginx.
+            TransientError, PermanentError: no node has been listed even once, or the store has never told its orders.
+                What exists is not known, and an empty world would take every replica out of nginx.
         """
         parts = self._parts
-        memory, standing, applied = parts.store.load(), parts.store.orders(), parts.gateway.state().applied
+        memory, standing, applied = parts.store.load(), self._orders(), parts.gateway.state().applied
         sighting = self._look(memory, standing, applied)
         answer, blind = self._read()
         routed = applied.replicas()
@@ -85,6 +86,15 @@ class Observer:
             memory.gpus,
         )
         return snapshot, sighting
+
+    def _orders(self) -> tuple[Order, ...]:
+        """Those that stand; while the store is away the last known ones. What fails must leave nginx all the same."""
+        try:
+            self._standing = tuple(self._parts.store.orders())
+        except TransientError:
+            if self._standing is None:
+                raise
+        return self._standing
 
     def _look(self, memory: Memory, standing: Sequence[Order], applied: GatewayPlan) -> Sighting:
         listing = self._parts.fleet.look()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controller.core.decision import ScalePool
-from controller.core.model import ReplicaId, Signal
+from controller.core.model import Order, OrderKind, ReplicaId, Signal
 from tests.fakes.store import FakeStore
 from tests.scenarios.world import POOL, World
 
@@ -144,6 +144,49 @@ def test_docker_gone_changes_nothing_but_takes_the_hung_out() -> None:
     world.runtime.down = False
     world.run(15)
     assert world.routed() == ["llama-1", "llama-2", "llama-4"]
+
+
+def test_a_database_that_is_gone_keeps_no_dead_replica_in_the_gateway() -> None:
+    world = World().up()
+    world.store.database.gone = True
+    world.runtime.kill(ReplicaId("llama-1"))
+    world.run(10)
+    assert world.routed() == ["llama-2", "llama-3"]
+    assert world.runtime.started == ["llama-1", "llama-2", "llama-3"], "there is no decision without its record"
+
+    world.runtime.pause(ReplicaId("llama-3"))
+    world.run(10)
+    assert world.routed() == ["llama-2"]
+
+    world.store.database.gone = False
+    world.run(20)
+    assert world.routed() == world.running()
+    assert len(world.routed()) == 3
+
+
+def test_a_replica_that_was_ordered_to_be_kept_stays_kept_while_the_database_is_gone() -> None:
+    world = World().up()
+    world.store.give_order(Order(OrderKind.QUARANTINE, "replica/llama-1", world.clock.now()))
+    world.run(10)
+    before = world.routed()
+    assert "llama-1" not in before
+    world.store.database.gone = True
+    world.run(60)
+
+    assert world.routed() == before
+    assert "llama-1" in world.running()
+
+
+def test_a_controller_that_never_heard_its_orders_changes_nothing() -> None:
+    world = World().up()
+    world.controller()
+    world.ticker.lead()
+    world.store.database.gone = True
+    world.runtime.kill(ReplicaId("llama-1"))
+    world.run(10)
+
+    assert world.routed() == ["llama-1", "llama-2", "llama-3"]
+    assert world.sink.reports[-1].failed
 
 
 def test_a_new_controller_adopts_and_starts_none() -> None:
