@@ -126,11 +126,7 @@ class Lease(Protocol):
     """Who may act. A term is a fencing token: it only grows."""
 
     def acquire(self) -> Term:
-        """Take the lead with a new term. Blocks for at most 5 s.
-
-        Raises:
-            LostLease: another controller runs and holds it.
-        """
+        """Take the lead with a new term. Blocks for at most 5 s. Raises `LostLease` where another one holds it."""
         ...
 
     def renew(self, term: Term) -> None:
@@ -140,6 +136,10 @@ class Lease(Protocol):
             LostLease: it ran out by the leader's own clock, or is another's.
             TransientError: no answer, and the lease still holds.
         """
+        ...
+
+    def holds(self) -> bool:
+        """Whether it still does by the leader's own clock. Asks nobody. From any thread."""
         ...
 
     def release(self) -> None:

@@ -17,7 +17,7 @@ from controller.core.decision import (
     StartReplica,
     TerminateReplica,
 )
-from controller.core.errors import GatewayRejected, GatewayUnavailable, PermanentError, TransientError
+from controller.core.errors import GatewayRejected, GatewayUnavailable, LostLease, PermanentError, TransientError
 from controller.core.model import Container, GatewayPlan
 from controller.core.reason import ReasonCode
 from controller.ports import GatewayState
@@ -71,7 +71,10 @@ def write_targets(parts: Parts, containers: Sequence[Container]) -> Exception | 
 
 
 def carry_out(parts: Parts, plan: Plan) -> tuple[Outcome, ...]:
-    """Do what was decided, several at once, and wait for all; outcomes in the order of the decisions."""
+    """Do what was decided, several at once, and wait for all; outcomes in the order of the decisions.
+
+    What has not begun when the lease runs out does not begin: whoever leads by then decides it anew.
+    """
     if not plan.decisions:
         return ()
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="act") as pool:
@@ -81,9 +84,12 @@ def carry_out(parts: Parts, plan: Plan) -> tuple[Outcome, ...]:
 def _attempt(parts: Parts, decision: Decision) -> Outcome:
     words = ""
     try:
-        words = _last_words(parts, decision)
+        if parts.lease.holds():
+            words = _last_words(parts, decision)
+        if not parts.lease.holds():  # again: that may have taken its time
+            raise LostLease("the lease ran out before it was begun")
         _do(parts, decision)
-    except (TransientError, PermanentError) as error:
+    except (TransientError, PermanentError, LostLease) as error:
         return Outcome(decision, error, words)
     return Outcome(decision, last_words=words)
 
@@ -114,5 +120,10 @@ def _do(parts: Parts, decision: Decision) -> None:
 
 
 def failed(outcomes: Iterable[Outcome]) -> list[Decision]:
-    """What the runtime did not do."""
-    return [outcome.decision for outcome in outcomes if outcome.error is not None]
+    """What was not done. A start that was not even begun says nothing against the pool, and is none of them."""
+    return [
+        outcome.decision
+        for outcome in outcomes
+        if outcome.error is not None
+        and not (isinstance(outcome.error, LostLease) and isinstance(outcome.decision, StartReplica))
+    ]

@@ -30,6 +30,10 @@ class Claim:
         """See `Lease.renew`."""
         self.lease.renew(term)
 
+    def holds(self) -> bool:
+        """See `Lease.holds`."""
+        return self.lease.holds()
+
     def release(self) -> None:
         """See `Lease.release`."""
         self.lease.release()

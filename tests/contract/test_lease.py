@@ -203,6 +203,26 @@ def test_a_leader_whose_database_is_gone_notices_by_itself(database: Database) -
 
 
 @pytest.mark.usefixtures("impatient")
+def test_whether_it_holds_is_told_without_the_database(database: Database) -> None:
+    seconds = Seconds()
+    lease = database.lease(database.store(), "east", ttl_s=10.0, now=seconds)
+    assert not lease.holds()
+    term = lease.acquire()
+    seconds.at = 9.0
+    assert lease.holds()
+    lease.renew(term)
+    with database.gone():
+        told = []
+        for seconds.at in (10.0, 18.9, 19.0):
+            told.append(lease.holds())
+        assert told == [True, True, False]
+    seconds.at = 18.0
+    assert lease.holds()
+    lease.release()
+    assert not lease.holds()
+
+
+@pytest.mark.usefixtures("impatient")
 def test_an_answer_that_takes_longer_than_the_lease_lasts_is_none(database: Database) -> None:
     at = iter((0.0, 9.0, 10.0))  # acquired, asked again, told that there is no answer
     lease = database.lease(database.store(), "east", ttl_s=10.0, now=lambda: next(at))
@@ -258,11 +278,13 @@ def test_one_controller_per_state_directory(tmp_path: Path) -> None:
     term = first.acquire()
     assert term == Term(1)
     first.renew(term)
+    assert (first.holds(), second.holds()) == (True, False)
 
     with pytest.raises(LostLease, match="another controller runs"):
         second.acquire()
     first.release()
     first.release()
+    assert not first.holds()
     with pytest.raises(LostLease, match="given back"):
         first.renew(term)
     assert second.acquire() == Term(2)

@@ -379,8 +379,14 @@ class FakeLease:
             raise
         self._good_at = asked_at
 
+    def holds(self) -> bool:
+        return self._holds_at(self._now())
+
+    def _holds_at(self, at: float) -> bool:
+        return self._term is not None and at - self._good_at < self._ttl_s
+
     def _expect(self, at: float) -> None:
-        if self._term is None or at - self._good_at >= self._ttl_s:
+        if not self._holds_at(at):
             raise LostLease(f"the lease of {self._holder} was not renewed in time")
 
     def release(self) -> None:

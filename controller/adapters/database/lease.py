@@ -84,6 +84,10 @@ class FileLease:
             raise LostLease(f"term {term} is over: its lock was given back")
         self._store.check(term)
 
+    def holds(self) -> bool:
+        """See `Lease.holds`."""
+        return self._lock.held
+
     def release(self) -> None:
         """See `Lease.release`."""
         self._lock.release()
@@ -144,6 +148,10 @@ class DatabaseLease:
             raise
         self._good_at = asked_at
 
+    def holds(self) -> bool:
+        """See `Lease.holds`."""
+        return self._holds_at(self._now())
+
     def release(self) -> None:
         """See `Lease.release`. Where the database gives no answer it runs out by itself."""
         term, self._term, self._good_at = self._term, None, None
@@ -151,9 +159,13 @@ class DatabaseLease:
             with contextlib.suppress(LostLease, DatabaseUnavailable), self._store.writing(term) as session:
                 lead_row(session).until = 0.0
 
-    def _expect(self, at: float) -> None:
+    def _holds_at(self, at: float) -> bool:
         """Our own clock counts from before the question, the database's from after it: ours is never later."""
-        if self._good_at is None or at - self._good_at >= self._ttl_s:
+        good_at = self._good_at
+        return good_at is not None and at - good_at < self._ttl_s
+
+    def _expect(self, at: float) -> None:
+        if not self._holds_at(at):
             raise LostLease(f"the lease of {self._holder} was not renewed within {self._ttl_s:g} s; another may lead")
 
 
