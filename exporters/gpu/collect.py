@@ -43,9 +43,10 @@ class Gpus:
         """What one collection saw of all GPUs that there are; gives what is to be said. `wall`: since the epoch."""
         said: list[str] = []
         here = {look.identity.uuid for look in looks}
-        for known in self._known.values():
-            if known.identity.uuid and known.identity.uuid not in here and not known.lost:
-                said.append(self._lose(known))
+        if not any(_could_be_any(look) for look in looks):
+            for known in self._known.values():
+                if known.identity.uuid and known.identity.uuid not in here and not known.lost:
+                    said.append(self._lose(known))
         for look in looks:
             said += self._take(look, wall)
         self._forget()
@@ -112,6 +113,11 @@ class Gpus:
         )
         for known in gone[: max(0, len(self._known) - MAX_GPUS)]:
             del self._known[known.identity.uuid or _nameless(known.identity.index)]
+
+
+def _could_be_any(look: Look) -> bool:
+    """Whether one that is missing may be this one: it did not tell its UUID now, and not that it is lost either."""
+    return not look.identity.uuid and (look.reading is None or not look.reading.lost)
 
 
 def _nameless(index: int) -> str:

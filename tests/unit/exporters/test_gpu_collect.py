@@ -92,6 +92,20 @@ def test_one_that_was_lost_before_anybody_knew_who_it_is() -> None:
     assert lost(gpus) == {"GPU-1": False, "index 1": False, "GPU-2": True}, "it is told once, by its UUID"
 
 
+@pytest.mark.parametrize("answer", [Reading(faults=("unknown",)), HANGS], ids=["a fault", "no answer"])
+def test_nobody_is_lost_while_one_does_not_tell_who_it_is(answer: Reading | None) -> None:
+    """As at a session's beginning, when each is asked for its UUID anew."""
+    gpus = Gpus()
+    gpus.take(looks(one=GOOD, two=GOOD), 1.0)
+    said = gpus.take([*looks(one=GOOD), Look(Identity(1), answer)], 2.0)
+    assert not any("lost" in sentence for sentence in said)
+    assert lost(gpus) == {"GPU-1": False, "GPU-2": False, "index 1": False}
+
+    assert gpus.take(looks(one=GOOD, two=GOOD), 3.0) == [], "it has never been away"
+    gpus.take(looks(one=GOOD), 4.0)
+    assert lost(gpus) == {"GPU-1": False, "GPU-2": True}, "all that are there have told"
+
+
 def test_a_gpu_keeps_what_is_known_of_it_at_another_index() -> None:
     gpus = Gpus()
     gpus.take(looks(one=GOOD, two=GOOD), 1.0)
