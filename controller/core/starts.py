@@ -28,11 +28,12 @@ def remember(policy: PoolPolicy, memory: PoolMemory, mine: Mine, now: datetime) 
     known = {item.replica: item for item in mine.memories()}
     memory = _proven(policy, memory, mine, now)
     for change in mine.changes:
-        if change.now is ReplicaState.READY:
-            memory = _learn(memory, known[change.replica])
+        one = known[change.replica]
+        if change.now is ReplicaState.READY and one.ready_at == one.since:  # else it had served before
+            memory = _learn(memory, one)
             if not rolling(policy, memory):  # else one that dies again and again would never be a reason to go back
                 memory = memory.but(start_failures=0, last_start_failure_at=None, quarantined_since=None)
-        elif _failed_start(policy, memory, change, known[change.replica], now):
+        elif _failed_start(policy, memory, change, one, now):
             memory = memory.but(start_failures=memory.start_failures + 1, last_start_failure_at=now)
     if memory.start_failures >= policy.health.quarantine_after and memory.quarantined_since is None:
         memory = memory.but(quarantined_since=now)
@@ -53,7 +54,7 @@ def _proven(policy: PoolPolicy, memory: PoolMemory, mine: Mine, now: datetime) -
 
 def _learn(memory: PoolMemory, known: ReplicaMemory) -> PoolMemory:
     """How long a cold start takes, from one that has just been ready for the first time."""
-    if known.ready_at != known.since or known.cold_start is None:
+    if known.cold_start is None:
         return memory
     took_s, usual = known.cold_start.total_s, memory.cold_start_s
     learned = took_s if usual is None else usual + _LEARN * (took_s - usual)

@@ -142,6 +142,22 @@ def test_one_that_gets_ready_ends_it() -> None:
     assert R.CRASH_LOOP not in play.standing()
 
 
+def test_an_old_one_that_flaps_does_not_end_it() -> None:
+    play = Play(policy_of(3)).serving()
+    for name, known in play.containers.items():
+        play.containers[name] = replace(known, spec_hash="old")
+    play.broken = {"abc"}
+    play.kill("llama-1")
+
+    found = 0
+    for second in range(1800):
+        play.hung = {"llama-2"} if second % 20 == 0 else set()
+        found += sum(short.startswith("+") for short in play.tick())
+
+    assert found == 10
+    assert play.pool.quarantined_since is not None
+
+
 def test_a_release_ends_it() -> None:
     play = crashing()
     play.until(lambda: play.pool.quarantined_since is not None)

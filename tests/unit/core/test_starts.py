@@ -32,7 +32,8 @@ def changed(changes: Sequence[Change], **known: object) -> Mine:
     """Replicas that went from one state to another in this tick."""
     judged, told = [], []
     for number, (was, now) in enumerate(changes, 1):
-        values = {"spec_hash": "v2", "ready_at": None} | known
+        first = START if was is S.STARTING and now is S.READY else None
+        values = {"spec_hash": "v2", "ready_at": first} | known
         after = memory(f"llama-{number}", now, START, **values)
         judged.append((replica(f"llama-{number}", was), after))
         told.append(StateChange(after.replica, POOL, was, now, WHY))
@@ -64,7 +65,9 @@ CASES = [
     Case("in a row", [DIES], 4, 3),
     Case("one is ready", [COMES], 0, 4),
     Case("one is ready, and another one fails", [COMES, DIES], 1, 4),
-    Case("one is ready again", [(S.UNREADY, S.READY)], 0, 4),
+    Case("an old one is ready again", [(S.UNREADY, S.READY)], 4, 4, {"ready_at": ago(60)}),
+    Case("an old one was suspect for a moment", [(S.SUSPECT, S.READY)], 4, 4, {"ready_at": ago(60)}),
+    Case("one that was too late gets ready after all", [(S.UNREADY, S.READY)], 0, 4, {"ready_at": START}),
     Case("one that had served", [FELL], 2, 2),
     Case("a hung one is killed", [(S.UNREADY, S.STOPPED)], 2, 2),
     Case("it was asked to stop", [DIES], 2, 2, {"terminated_at": START}),
