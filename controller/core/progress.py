@@ -50,7 +50,8 @@ def stalled(
     probe, busy = replica.probe, before.busy
     if busy is None or probe is None or probe.phase is None or probe.last_token_at is None or before.ready_at is None:
         return None
-    waited = now - max(busy.since, probe.last_token_at)
+    newest = busy.since if _ahead(probe.last_token_at, probe) else max(busy.since, probe.last_token_at)
+    waited = now - newest
     if waited < policy.stall_timeout:
         return None
     allowed_s = policy.stall_timeout.total_seconds()
@@ -65,9 +66,8 @@ def counted(probe: ProbeHistory, policy: HealthPolicy, tokens: Reading) -> int:
 
     Where the launcher gives no answer, Prometheus may know of a newer one than it has told of.
     """
-    newest = [probe.last_token_at] if probe.last_token_at is not None else []
-    if probe.phase is None and tokens.known is Known.VALUE and tokens.at is not None:
-        newest.append(tokens.at)
+    scraped = tokens.at if probe.phase is None and tokens.known is Known.VALUE else None
+    newest = [at for at in (probe.last_token_at, scraped) if at is not None and not _ahead(at, probe)]
     if not newest:
         return probe.in_a_row
     still = probe.at - max(newest)
@@ -75,3 +75,9 @@ def counted(probe: ProbeHistory, policy: HealthPolicy, tokens: Reading) -> int:
 
 
 _SLACK = timedelta(milliseconds=500)  # a launcher looks at its engine once a second: its newest token may be younger
+_AHEAD = timedelta(seconds=5)  # Prometheus may have asked a little later than the probe
+
+
+def _ahead(token_at: datetime, probe: ProbeHistory) -> bool:
+    """Whether a token seems to come from the future: the clock was set back, and nothing is known of it any more."""
+    return token_at > probe.at + _AHEAD

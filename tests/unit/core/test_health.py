@@ -51,9 +51,10 @@ def out_for(seconds: float, result: ProbeHistory | None = None) -> Replica:
     return replica("llama-1", S.SUSPECT, result or probe(True), since=since, code="ErrorsStandOut")
 
 
-def at_work(token_s: float = 10) -> ProbeHistory:
-    """It has a request, and made its newest token at that second."""
-    return probe(True, in_flight=1, last_token_at=START + timedelta(seconds=token_s))
+def at_work(token_s: float = 10, at_s: float = 40) -> ProbeHistory:
+    """Probed at that second it has a request, and made its newest token at `token_s`."""
+    at, token = START + timedelta(seconds=at_s), START + timedelta(seconds=token_s)
+    return probe(True, at=at, in_flight=1, last_token_at=token)
 
 
 CASES = [
@@ -154,7 +155,7 @@ CASES = [
     Case(
         "stalled, though it passes", replica("llama-1", S.READY, at_work(), busy=Busy(START)), S.UNREADY, R.STALLED, 40
     ),
-    Case("nearly", replica("llama-1", S.READY, at_work(), busy=Busy(START)), S.READY, None, 39.9),
+    Case("nearly", replica("llama-1", S.READY, at_work(10, 39.9), busy=Busy(START)), S.READY, None, 39.9),
     Case("it moves again", replica("llama-1", S.UNREADY, at_work(35), busy=Busy(START)), S.READY, PASSED, 40),
     Case("a suspect stalls", replica("llama-1", S.SUSPECT, at_work(), busy=Busy(START)), S.UNREADY, R.STALLED, 40),
     Case("one that drains may", replica("llama-1", S.DRAINING, at_work(), busy=Busy(START)), S.DRAINING, None, 40),

@@ -61,6 +61,10 @@ COUNTED = [
     Case("the launcher's word is newer than Prometheus's", 0, failed=9, token=7.9, scraped=0),
     Case("a launcher that answers is believed", 9, failed=9, token=-5, answers=True, scraped=8),
     Case("without a launcher only Prometheus knows", 0, failed=9, scraped=8),
+    Case("Prometheus asked after the probe", 0, failed=9, scraped=12),
+    Case("the clock was set back since its newest token", 9, failed=9, token=600),
+    Case("the clock was set back since the newest scrape", 9, failed=9, scraped=600),
+    Case("one that lies ahead hides none that does not", 2, token=0, scraped=600),
 ]
 
 
@@ -135,6 +139,11 @@ STALLS: dict[str, list[Line]] = {
     ],
     "silent counters beside tokens are no stall": [(0, None, 0, 0, S.READY), (99, None, 0, 98, S.READY)],
     "one that never told of a token": [(0, 9, 0, None, S.READY), (900, 9, 0, None, S.READY)],
+    "the clock was set back since its newest token": [
+        (0, 1, 0, 600, S.READY),
+        (29, 1, 0, 600, S.READY),
+        (30, 1, 0, 600, S.UNREADY),
+    ],
     "it moves again, and is ready again": [
         (0, 1, 0, 0, S.READY),
         (30, 1, 0, 0, S.UNREADY),
