@@ -112,7 +112,7 @@ def _next_state(
         return None
     if evidence.lost is not None:
         return ReplicaState.UNREADY, evidence.lost
-    step = _from_phase(replica) or progress.stalled(replica, before, policy, now)
+    step = _from_phase(replica) or progress.stalled(replica, before, policy)
     if step is not None:
         return step
     if replica.probe is not None and replica.probe.ok:

@@ -43,15 +43,16 @@ def _busy(probe: ProbeHistory, holds: int | None, before: Busy | None) -> Busy |
     return before or Busy(probe.at)
 
 
-def stalled(
-    replica: Replica, before: ReplicaMemory, policy: HealthPolicy, now: datetime
-) -> tuple[ReplicaState, Reason] | None:
-    """Unready, where there has been work and no token for the stall time-out."""
+def stalled(replica: Replica, before: ReplicaMemory, policy: HealthPolicy) -> tuple[ReplicaState, Reason] | None:
+    """Unready, where there has been work and no token for the stall time-out.
+
+    Up to the probe that says so: where the clock leapt or the machine slept since then, nobody knows of tokens.
+    """
     probe, busy = replica.probe, before.busy
     if busy is None or probe is None or probe.phase is None or probe.last_token_at is None or before.ready_at is None:
         return None
     newest = busy.since if _ahead(probe.last_token_at, probe) else max(busy.since, probe.last_token_at)
-    waited = now - newest
+    waited = probe.at - newest
     if waited < policy.stall_timeout:
         return None
     allowed_s = policy.stall_timeout.total_seconds()

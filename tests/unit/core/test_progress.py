@@ -158,6 +158,15 @@ def test_stalls(lines: list[Line]) -> None:
     played(lines)
 
 
+def test_a_clock_that_leaps_forward_makes_no_stall() -> None:
+    """Nor does a machine that slept: the newest probe is from before."""
+    said = probe(True, 5, at(20), in_flight=2, last_token_at=at(19.9))
+
+    memory, _ = fold_health(replica("llama-1", S.READY, said, busy=Busy(START)), POLICY, at(80))
+
+    assert memory.state is S.READY
+
+
 def test_the_stall_timeout_is_that_of_the_policy() -> None:
     strict = replace(POLICY, stall_timeout=timedelta(seconds=5))
 
@@ -182,7 +191,7 @@ def test_one_that_was_never_ready_is_not_stalled() -> None:
     said = probe(True, 1, at(40), in_flight=1, last_token_at=at(0))
     starting = replica("llama-1", S.STARTING, said, busy=Busy(START))
 
-    assert progress.stalled(starting, starting.memory, POLICY, at(40)) is None  # type: ignore[arg-type]
+    assert progress.stalled(starting, starting.memory, POLICY) is None  # type: ignore[arg-type]
 
 
 def test_the_sentence_of_a_stall_without_counters() -> None:
