@@ -158,6 +158,9 @@ def _ask(site: _Site) -> _List | None:
 
 def _settle(site: _Site, call: _List | None, at: datetime) -> TransientError | PermanentError | None:
     """Take over what came back; what went wrong, if it did. An answer that comes too late is not used."""
+    # Where the clock was set back neither its silence nor its return may seem to be still to come.
+    site.silent_since = site.silent_since and min(site.silent_since, at)
+    site.back_since = site.back_since and min(site.back_since, at)
     try:
         if call is None or not call.done():
             raise RuntimeUnavailable(f"the engine of node {site.name} gave no answer in time")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import NoReturn
 
 import pytest
@@ -62,6 +63,22 @@ def test_a_clock_that_goes_back_an_hour_holds_no_start_back() -> None:
     world.run(60)
 
     assert len(world.routed()) == 3
+
+
+def test_a_clock_that_goes_back_after_a_silence_keeps_no_failed_replica() -> None:
+    world = World().up()
+    world.runtime.down = True
+    world.run(6)
+    world.runtime.down = False
+    world.run(60)
+    world.clock.advance(-3600)
+    for entry in world.runtime.replicas.values():
+        entry.started_at = world.clock.now() - timedelta(seconds=60)  # they serve on, whatever the time is
+    world.run(4)
+    world.runtime.pause(ReplicaId("llama-1"))
+    world.run(20)
+
+    assert world.running() == ["llama-2", "llama-3", "llama-4"]
 
 
 def test_a_replica_that_ignores_sigterm_is_killed_after_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,6 +145,18 @@ def test_a_node_that_answers_again_is_silent_no_longer(world: World) -> None:
     assert world.seen() == [("llama-1", A), ("llama-2", B)]
 
 
+def test_a_clock_that_goes_back_leaves_no_time_that_is_still_to_come(world: World) -> None:
+    world.b.error = RuntimeUnavailable("down")
+    world.fleet.look()
+    back = world.clock.advance(seconds=-60)
+
+    assert world.fleet.look().nodes == (Node(A), Node(B, silent_since=back))
+    world.b.error = None
+    world.fleet.look()
+    again = world.clock.advance(seconds=-60)
+    assert world.fleet.look().nodes == (Node(A), Node(B, back_since=again))
+
+
 def test_a_node_that_was_never_seen_has_nothing(world: World) -> None:
     world.b.error = RuntimeUnavailable("down")
     found = world.fleet.look()
