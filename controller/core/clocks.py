@@ -34,9 +34,11 @@ def _with_memory(replica: Replica, at: datetime) -> Replica:
 
 
 def _of_replica(known: ReplicaMemory, at: datetime) -> ReplicaMemory:
-    times = (known.since, known.created_at, known.ready_at or at, known.terminated_at or at, known.retiring_since or at)
+    last = (known.ready_at or at, known.terminated_at or at, known.retiring_since or at, known.seen_at or at)
     busy = known.busy
-    if max(times) <= at and (busy is None or max(busy.since, busy.slow_since or busy.since) <= at):
+    if max(known.since, known.created_at, *last) <= at and (
+        busy is None or max(busy.since, busy.slow_since or busy.since) <= at
+    ):
         return known
     return replace(
         known,
@@ -46,6 +48,7 @@ def _of_replica(known: ReplicaMemory, at: datetime) -> ReplicaMemory:
         ready_at=known.ready_at and min(known.ready_at, at),
         terminated_at=known.terminated_at and min(known.terminated_at, at),
         retiring_since=known.retiring_since and min(known.retiring_since, at),
+        seen_at=known.seen_at and min(known.seen_at, at),
     )
 
 

@@ -95,6 +95,7 @@ def _adopt(replica: Replica, now: datetime) -> ReplicaMemory:
         node=container.node,
         spec_hash=container.spec_hash,
         gpu=container.gpu,
+        seen_at=now,
     )
 
 
@@ -192,11 +193,14 @@ def _failed(
 
 
 def _late(replica: Replica, before: ReplicaMemory, policy: HealthPolicy, now: datetime) -> _Step | None:
-    """Nothing, until the deadline of its start is over. An old one that is new to us gets its probes first."""
+    """Nothing, until the deadline of its start is over. An old one that is new to us gets its probes first.
+
+    It began when it was first seen: its node's clock may be minutes behind.
+    """
     probe = replica.probe
     if probe is not None and probe.in_a_row < policy.failures:
         return None
-    age, deadline = (now - before.created_at).total_seconds(), policy.cold_start_deadline.total_seconds()
+    age, deadline = (now - before.since).total_seconds(), policy.cold_start_deadline.total_seconds()
     if age <= deadline:
         return None
     said = probe.detail if probe is not None else "it never told its address"

@@ -94,8 +94,13 @@ class ReplicaMemory:
     paid: bool = False  # it failed, and its replacement was taken from the pool's budget
     gpu: str = ""  # the UUID of the one that it was given
     held: int | None = None  # requests that it had when it left nginx for good; None: it did not say
+    seen_at: datetime | None = None  # first, by our own clock; `created_at` is by that of its node
     holds: int | None = None  # those that it was last seen with since; this and the next are not durable
     busy: Busy | None = None
+
+    def older_than(self, at: datetime) -> bool:
+        """Whether it was there before then. A node's clock may be minutes off, so ours counts where it is known."""
+        return (self.seen_at or self.created_at) < at
 
 
 @dataclass(frozen=True, slots=True)

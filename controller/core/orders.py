@@ -84,7 +84,7 @@ def _meant(order: Order, known: ReplicaMemory, nodes: Sequence[Node]) -> bool:
     if order.subject.startswith(GPU):
         return order.subject == f"{GPU}{known.gpu}"
     if order.subject.startswith(POOL):
-        return order.subject == f"{POOL}{known.pool}" and known.created_at < order.at
+        return order.subject == f"{POOL}{known.pool}" and known.older_than(order.at)
     return order.subject == f"{REPLICA}{known.replica}"
 
 
@@ -105,5 +105,5 @@ def _is_done(order: Order, memories: Mapping[ReplicaId, ReplicaMemory], pools: f
         known = memories.get(ReplicaId(order.subject.removeprefix(REPLICA)))
         return known is None or (order.kind is not OrderKind.QUARANTINE and known.state not in _UP)
     pool = PoolName(order.subject.removeprefix(POOL))
-    older = [known for known in memories.values() if known.pool == pool and known.created_at < order.at]
+    older = [known for known in memories.values() if known.pool == pool and known.older_than(order.at)]
     return order.kind is OrderKind.RELEASE or pool not in pools or not any(known.state in _UP for known in older)

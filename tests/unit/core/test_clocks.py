@@ -77,7 +77,9 @@ def test_a_replica_without_a_memory_has_no_times() -> None:
 
 
 def test_every_time_of_a_replica_is_at_most_now() -> None:
-    seen = replica("llama-1", ReplicaState.DRAINING, since=LATER, terminated_at=LATER, retiring_since=LATER)
+    seen = replica(
+        "llama-1", ReplicaState.DRAINING, since=LATER, terminated_at=LATER, retiring_since=LATER, seen_at=LATER
+    )
     early = snapshot(None, seen, at=START - HOUR)
 
     (after,) = without_future(early).replicas

@@ -78,6 +78,13 @@ CASES = [
     Case("three failures", replica("llama-1", S.READY, probe(False, 3)), S.UNREADY, ReasonCode.PROBES_FAILED),
     Case("recovers", replica("llama-1", S.UNREADY, probe(True)), S.READY, ReasonCode.PROBE_PASSED),
     Case("stays unready", replica("llama-1", S.UNREADY, probe(False, 9)), S.UNREADY, None),
+    Case(
+        "its node's clock is behind",
+        replica("llama-1", S.STARTING, probe(False, 99), box={"created_at": START - timedelta(minutes=6)}),
+        S.STARTING,
+        None,
+        age_s=20,
+    ),
     Case("failing while it starts", replica("llama-1", S.STARTING, probe(False, 99)), S.STARTING, None, age_s=300),
     Case(
         "cold-start deadline",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from controller.core import orders
+from controller.core.decision import Decision, StartReplica
 from controller.core.model import Node, NodeName, Order, OrderKind, PoolMemory, ReplicaId, ReplicaMemory
 from controller.core.model import ReplicaState as S
 from controller.core.reason import ReasonCode as R
@@ -259,3 +261,24 @@ def test_an_order_comes_before_a_rollout() -> None:
 
     assert play.tick() == ["retire 3", "+4"]
     assert play.reasons("retire") == [R.ORDERED]
+
+
+class Behind(Play):
+    """Its node's clock is two minutes behind ours, by which its containers are made."""
+
+    def _do(self, decision: Decision) -> None:
+        super()._do(decision)
+        if isinstance(decision, StartReplica):
+            made = self.containers[decision.replica]
+            early = made.created_at - timedelta(minutes=2)
+            self.containers[decision.replica] = replace(made, created_at=early)
+
+
+def test_a_pool_on_a_node_whose_clock_is_behind_is_restarted_once() -> None:
+    play = Behind(policy_of(3)).serving()
+    play.give(K.RESTART, "pool/llama")
+
+    told = play.run(300, at_least=3)
+
+    assert sum(line.count("+") for line in told) == 3
+    assert (play.up, play.orders) == (["llama-4", "llama-5", "llama-6"], [])
