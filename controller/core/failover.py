@@ -39,6 +39,12 @@ def has_failed(memory: ReplicaMemory) -> bool:
     )
 
 
+def overdue(memory: ReplicaMemory, policy: HealthPolicy, now: datetime) -> bool:
+    """Whether it drains and should long be gone: a process that the kernel holds may never go."""
+    asked = memory.terminated_at if memory.state is ReplicaState.DRAINING else None
+    return asked is not None and now - asked > policy.drain_timeout + KILL_AFTER
+
+
 def receipt(replica: Replica, memory: ReplicaMemory, now: datetime) -> Mapping[str, float]:
     """What a drain took: `in_flight` requests when it left nginx, the seconds since, and how many were `cut`.
 
@@ -60,7 +66,7 @@ def _drain_on(replica: Replica, memory: ReplicaMemory, policy: HealthPolicy, now
         reason = Reason(ReasonCode.LEFT_GATEWAY, "nginx sends it nothing more")
         return TerminateReplica(memory.pool, memory.replica, (reason,), memory.node)
     waited, allowed = now - memory.terminated_at, policy.drain_timeout + KILL_AFTER
-    if waited <= allowed:
+    if not overdue(memory, policy, now):
         unheard = replica.probe is not None and replica.probe.phase is LauncherPhase.READY
         if not unheard or not ASK_AGAIN < waited <= 2 * ASK_AGAIN:
             return None

@@ -10,7 +10,7 @@ from typing import TypeVar
 from controller.core import budget, gpus, orders, rollout, starts
 from controller.core.decision import Decision, RecycleReplica, ScalePool
 from controller.core.evaluation import Evaluation
-from controller.core.failover import decide_failover, has_failed
+from controller.core.failover import decide_failover, has_failed, overdue
 from controller.core.filling import Need, fill
 from controller.core.gpus import GpuHealth
 from controller.core.judging import Judged, Mine, changed
@@ -79,13 +79,14 @@ def plan_pool(policy: PoolPolicy, scene: Scene, mine: Mine, places: Places, pani
     allowed = budget.allow(_healed(mine, snapshot), rolled.memory, policy.health, now)
     mine = changed(mine, allowed.paid, paid=True)
     out = _out(mine, allowed.blocked, policy.health, snapshot)
-    view = _view(allowed.memory, mine, mine.elsewhere(lost) if lost else mine, scene, places)
+    here = _moving(mine.elsewhere(lost) if lost else mine, policy.health, snapshot)
+    view = _view(allowed.memory, mine, here, scene, places)
     evaluation, context = decide_scale(view, policy.scaling, now, policy.mode)
     evaluation = explained(evaluation, policy.notes)
     recycled, told, memory = _recycled(context, mine, there, _wish(scene, there, rolled), policy.health)
     mine = mine if recycled is None else changed(mine, (recycled.replica,), retiring_since=now)
     need = Need(policy, memory, mine.judged, now, places, _surge(policy, context, panic), room(context), rolled.spec)
-    filling = fill(replace(need, kept=allowed.blocked, lost=lost))
+    filling = fill(replace(need, judged=_moving(mine, policy.health, snapshot).judged, kept=allowed.blocked, lost=lost))
     memory = _with_shadow(filling.memory, policy, evaluation, before)
     shadow = memory.shadow.memory.desired if memory.shadow is not None else None
     held = (*told, *rolled.told, *allowed.held, *panic, *_of_gpus(policy, scene), *filling.held)
@@ -125,6 +126,13 @@ def _out(mine: Mine, blocked: frozenset[ReplicaId], policy: HealthPolicy, snapsh
     free = [item for item in mine.judged if item[1].replica not in blocked and not _returning(*item, snapshot)]
     steps = [decide_failover(item, known, policy, snapshot.at) for item, known in free]
     return [step for step in steps if step is not None]
+
+
+def _moving(mine: Mine, policy: HealthPolicy, snapshot: Snapshot) -> Mine:
+    """Without what should long have drained: one that cannot be removed must hold nothing else up for ever."""
+    if not any(overdue(known, policy, snapshot.at) for known in mine.memories()):
+        return mine
+    return Mine([item for item in mine.judged if not overdue(item[1], policy, snapshot.at)], mine.changes)
 
 
 def _with_shadow(memory: PoolMemory, policy: PoolPolicy, evaluation: Evaluation, before: PoolMemory) -> PoolMemory:
@@ -182,7 +190,7 @@ def _lost(snapshot: Snapshot, policy: HealthPolicy) -> frozenset[NodeName]:
 
 
 def _view(memory: PoolMemory, mine: Mine, here: Mine, scene: Scene, places: Places) -> PoolView:
-    """`here` is without what starts or drains on a lost node, where it does so for ever."""
+    """`here` is without what starts or drains on a lost node, or drains elsewhere, and does so for ever."""
     starting, draining = here.names(ReplicaState.STARTING), here.names(ReplicaState.DRAINING)
     readings, gpus = _readings(scene.snapshot, memory.pool), places.gpus
     unplaced = sum(not known.gpu for known in here.memories() if known.state is ReplicaState.STARTING) if gpus else None

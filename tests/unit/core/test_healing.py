@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from controller.core.decision import Memory
+from controller.core.decision import Decision, Memory, TerminateReplica
 from controller.core.model import OrderKind, PoolMemory
 from controller.core.model import ReplicaState as S
 from controller.core.policy import HealthPolicy
@@ -221,3 +221,42 @@ def _quarantined() -> PoolMemory:
     return PoolMemory(
         POOL, 3, 9, start_failures=7, last_start_failure_at=START - timedelta(minutes=9), quarantined_since=START
     )
+
+
+# --- one that cannot be removed
+
+
+class Stuck(Play):
+    """The kernel holds llama-1: neither SIGTERM nor a removal moves it."""
+
+    def _do(self, decision: Decision) -> None:
+        if not (isinstance(decision, TerminateReplica) and decision.replica in self.sticky):
+            super()._do(decision)
+
+
+def stuck() -> Play:
+    play = Stuck(policy_of(3, spec="abc")).serving()
+    play.sticky = {"llama-1"}
+    return play
+
+
+def test_one_that_cannot_be_removed_holds_up_no_rollout() -> None:
+    play = stuck()
+    play.policy = policy_of(3, spec="new")
+
+    play.run(40, at_least=3)
+    assert play.specs() == ["abc", "abc", "new"], "until its deadline it drains"
+    play.run(180, at_least=3)
+    assert play.specs() == ["new", "new", "new"]
+    assert play.states()["llama-1"] is S.DRAINING
+
+
+def test_one_that_cannot_be_removed_holds_up_no_shrinking() -> None:
+    play = stuck()
+    play.give(OrderKind.RESTART, "replica/llama-1")
+    play.run(60)
+    play.policy = policy_of(1, spec="abc")
+
+    play.run(240)
+
+    assert len(play.up) == 1
