@@ -19,6 +19,7 @@ from controller.core.decision import (
     TerminateReplica,
 )
 from controller.core.failover import decide_failover
+from controller.core.giving_way import give_way
 from controller.core.judging import Judged, by_pool, judge
 from controller.core.model import (
     SERVING,
@@ -59,6 +60,7 @@ def plan(snapshot: Snapshot, policies: Sequence[PoolPolicy]) -> Plan:
     pools: dict[PoolName, PoolPlan] = {}
     for policy in policies:
         part = plan_pool(policy, seen.scene, mine[policy.pool], places, some(held.get(policy.pool)))
+        part = give_way(part, snapshot) if policy.pool in held else part
         pools[policy.pool] = part
         spots = [Spot(item.node, item.gpu) for item in part.decisions if isinstance(item, StartReplica)]
         places = taken(places, policy.pool, spots, policy.scaling.gpu_memory_bytes) if spots else places
@@ -81,7 +83,8 @@ def _whole(seen: _Seen, policies: Sequence[PoolPolicy], pools: Mapping[PoolName,
     decisions = _possible([*wanted, *_orphans(strangers, snapshot.at), *_duplicates(snapshot)], snapshot)
     judged = [item for part in pools.values() for item in part.judged] + list(strangers)
     after = _carry_out([known for _, known in judged], decisions, snapshot.at)
-    routing = plan_routes(policies, [(replica, after[known.replica]) for replica, known in judged])
+    leaving = {part.leaving for part in pools.values() if part.leaving is not None}
+    routing = plan_routes(policies, [(replica, after[known.replica]) for replica, known in judged], leaving)
     # A pool that is no longer configured is remembered: should it come back, its replicas are numbered on.
     remembered = {**snapshot.pools, **{name: part.memory for name, part in pools.items()}}
     memory = Memory(remembered, after, health.memory)

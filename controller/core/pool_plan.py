@@ -59,6 +59,7 @@ class PoolPlan:
     evaluation: Evaluation
     judged: Sequence[Judged]
     notes: tuple[Reason, ...] = ()  # on the policy
+    leaving: ReplicaId | None = None  # it leaves nginx although too many look bad at once
 
     @property
     def standing(self) -> tuple[Reason, ...]:

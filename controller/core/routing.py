@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from controller.core.health import PASSIVE
@@ -12,6 +12,7 @@ from controller.core.model import (
     PoolName,
     PoolRoutes,
     Replica,
+    ReplicaId,
     ReplicaMemory,
     ReplicaState,
     Server,
@@ -45,8 +46,15 @@ def only_remove(wanted: GatewayPlan, applied: GatewayPlan) -> GatewayPlan:
     return GatewayPlan(tuple(pools))
 
 
-def plan_routes(policies: Sequence[PoolPolicy], replicas: Iterable[tuple[Replica, ReplicaMemory]]) -> Routing:
-    """Every pool with its serving replicas, sorted, so that equal facts give equal plans."""
+def plan_routes(
+    policies: Sequence[PoolPolicy],
+    replicas: Iterable[tuple[Replica, ReplicaMemory]],
+    leaving: Collection[ReplicaId] = (),
+) -> Routing:
+    """Every pool with its serving replicas, sorted, so that equal facts give equal plans.
+
+    Those `leaving` go although too many look bad at once.
+    """
     mine: dict[PoolName, list[tuple[Replica, ReplicaMemory]]] = {policy.pool: [] for policy in policies}
     for item in replicas:
         if item[1].pool in mine and item[0].container.engine is not None:
@@ -54,7 +62,7 @@ def plan_routes(policies: Sequence[PoolPolicy], replicas: Iterable[tuple[Replica
     routes: list[PoolRoutes] = []
     held: dict[PoolName, Reason] = {}
     for policy in policies:
-        chosen, reason = _choose(mine[policy.pool], policy)
+        chosen, reason = _choose(mine[policy.pool], policy, leaving)
         servers = [Server(known.replica, at) for item, known in chosen if (at := item.container.engine) is not None]
         routes.append(PoolRoutes(policy.pool, policy.model, tuple(sorted(servers, key=lambda server: server.replica))))
         if reason is not None:
@@ -63,7 +71,7 @@ def plan_routes(policies: Sequence[PoolPolicy], replicas: Iterable[tuple[Replica
 
 
 def _choose(
-    mine: Sequence[tuple[Replica, ReplicaMemory]], policy: PoolPolicy
+    mine: Sequence[tuple[Replica, ReplicaMemory]], policy: PoolPolicy, leaving: Collection[ReplicaId]
 ) -> tuple[list[tuple[Replica, ReplicaMemory]], Reason | None]:
     """Those that serve. Where most look bad at once it is hardly them: then those in nginx stay.
 
@@ -73,7 +81,7 @@ def _choose(
     doubtful = [item for item in mine if _doubtful(*item)]
     limit = policy.health.panic_threshold
     share = len(doubtful) / (len(doubtful) + len(good)) if doubtful else 0.0
-    kept = [item for item in doubtful if item[0].routed]
+    kept = [item for item in doubtful if item[0].routed and item[1].replica not in leaving]
     if share <= limit or not kept:
         return good, None
     text = (
