@@ -432,8 +432,15 @@ def memory_eater(host: str, image: str, instance: str, program: str) -> Any:
     """A container of that installation, of 64 MiB, that runs a program; a context manager that removes it."""
     client = docker.DockerClient(base_url=host)
     labels = {"stoker.instance": instance, "stoker.replica": NAME, "stoker.pool": "llama", "stoker.spec_hash": "abc"}
+    limits = {"mem_limit": "64m", "memswap_limit": "64m"}
     container = client.containers.run(
-        image, ["-c", program], entrypoint="python3", labels=labels, mem_limit="64m", memswap_limit="64m", detach=True
+        image,
+        ["-c", program],
+        entrypoint="python3",
+        name=f"stoker-{instance}-{NAME}",
+        labels=labels,
+        detach=True,
+        **limits,
     )
 
     class Held:
