@@ -205,7 +205,6 @@ def change_password(sources: Sources, who: Caller, old: str, new: str) -> None:
     user = sources.people.user(who.name)
     if user is None or not user.password:
         raise HTTPException(409, f"{who.name} has no password here, so there is none to change")
-    _require_possible(new, user.name)
     place, passwords = site_of(who.address), sources.door.passwords
     with _guessing(sources, Who(user.name, who.address, who.digest), who, "password") as guess:
         fits = passwords.fits(old[: LONGEST_PASSWORD + 1], user.password, place, known=True)
@@ -213,6 +212,7 @@ def change_password(sources: Sources, who: Caller, old: str, new: str) -> None:
         note_refused(sources, who, "password", "the old password is wrong")
         raise HTTPException(403, "the old password is wrong")
     sources.door.succeeded(guess)
+    _require_possible(new, user.name)
     kept = passwords.make(new, place, known=True)
     with doing(sources, who, "password change", f"user/{user.name}"):
         changed = sources.people.change_user(user.name, _unless_changed(user, kept), but=who.digest)
